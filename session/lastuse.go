@@ -1,0 +1,89 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// grain is how old a noted use may be before a new one is noted.
+func (m *Manager) grain() time.Duration { return max(m.idle/16, time.Second) }
+
+// checkUse returns [ErrIdle] if the session's last use is too long ago. Where
+// the store keeps that, this use is noted at once; where it stands in a cookie,
+// [Manager.Deliver] does it.
+func (m *Manager) checkUse(ctx context.Context, live *Live, now time.Time) error {
+	if m.idle == 0 {
+		return nil
+	}
+	if m.server == nil {
+		live.used = m.usedByCookie(live)
+	}
+	// A session that was just made or refreshed was used then.
+	live.used = latest(live.used, live.session.Sealed)
+	if idle := now.Sub(live.used); idle >= m.idle {
+		return fmt.Errorf("%w: %v", ErrIdle, idle)
+	}
+	if m.server == nil || now.Sub(live.used) < m.grain() {
+		return nil
+	}
+	if err := m.server.Use(ctx, live.handle, now); err != nil {
+		return storeError(err)
+	}
+	return nil
+}
+
+// usedByCookie returns the last use as its cookie tells it. One that is absent,
+// unreadable or another session's tells nothing: the zero time.
+func (m *Manager) usedByCookie(live *Live) time.Time {
+	value, err := live.cookies.get(live.scope, useSuffix)
+	if err != nil {
+		return time.Time{}
+	}
+	cookie, err := m.open(live.ring, m.purpose(useKind, live.scope), value)
+	if err != nil {
+		return time.Time{}
+	}
+	id, used, err := decodeUse(cookie.payload)
+	if err != nil || id != live.session.ID {
+		return time.Time{}
+	}
+	return used
+}
+
+// deliverUse sets the cookie of the last use if it is due.
+func (m *Manager) deliverUse(w http.ResponseWriter, live *Live, scope Scope, rest time.Duration) error {
+	now := m.now()
+	if m.idle == 0 || m.server != nil || now.Sub(live.used) < m.grain() {
+		return nil
+	}
+	payload, err := encodeUse(live.session.ID, now)
+	if err != nil {
+		return err
+	}
+	sealed, err := live.ring.Seal(m.purpose(useKind, scope), payload)
+	if err != nil {
+		return fmt.Errorf("session: %w", err)
+	}
+	cookie := m.cookie.cookie(scope, useSuffix)
+	cookie.Value = sealed
+	if m.cookie.Persist {
+		cookie.MaxAge = seconds(rest)
+	}
+	return emit(w, cookie)
+}
+
+// A last use is encoded as the session's ID and the time (uvarint seconds).
+func encodeUse(id ID, used time.Time) ([]byte, error) { return appendTime(id[:], used) }
+
+func decodeUse(data []byte) (ID, time.Time, error) {
+	r := reader{rest: data}
+	var id ID
+	if len(data) < len(id) {
+		r.fail("truncated")
+	}
+	r.rest = r.rest[copy(id[:], r.rest):]
+	used := r.time()
+	return id, used, r.end()
+}

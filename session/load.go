@@ -1,0 +1,180 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/seal"
+)
+
+// Load returns the session that a browser's cookies open, if it is good now.
+// Where nothing is said otherwise its errors mean that there is none:
+// [ErrNone], [ErrUnreadable], [ErrExpired], [ErrIdle], [ErrRevoked] and
+// [ErrSuperseded]. [ErrUnavailable] means that it cannot be told, and a
+// *seal.UnknownKeyError that is Newer and no ErrUnreadable, that the cookie is
+// of another key ring.
+//
+// Only the opening of a cookie is cached; every check is made every time.
+func (m *Manager) Load(ctx context.Context, cookies Cookies, scope Scope) (*Live, error) {
+	live, err := m.read(ctx, cookies, scope)
+	if err != nil {
+		return nil, err
+	}
+	now := m.now()
+	if err := m.judge(ctx, live.session, now); err != nil {
+		return nil, err
+	}
+	newest, err := m.state.succession.current(live.version, now)
+	if err != nil {
+		return nil, err
+	}
+	live.version = newest
+	if err := m.checkUse(ctx, live, now); err != nil {
+		return nil, err
+	}
+	return live, nil
+}
+
+// judge checks what can end a session between two requests.
+func (m *Manager) judge(ctx context.Context, s *Session, now time.Time) error {
+	if end := m.end(s); !now.Before(end) {
+		return fmt.Errorf("%w: at %v", ErrExpired, end)
+	}
+	return m.state.revoked.check(ctx, s, now)
+}
+
+// read opens what the cookies hold, without judging it.
+func (m *Manager) read(ctx context.Context, cookies Cookies, scope Scope) (*Live, error) {
+	value, err := cookies.session(scope)
+	if err != nil {
+		return nil, err
+	}
+	purpose := m.purpose(sessionKind, scope)
+	ring, err := m.ringFor(ctx, purpose, value)
+	if err != nil {
+		return nil, err
+	}
+	cookie, err := m.open(ring, purpose, value)
+	if err != nil {
+		return nil, err
+	}
+	cookie, used, err := m.lookup(ctx, ring, purpose, value, cookie)
+	if err != nil {
+		return nil, err
+	}
+	if host := cookie.session.Host; host != purpose.Scope {
+		return nil, fmt.Errorf("%w: of the host %q", ErrUnreadable, host)
+	}
+	return &Live{
+		version: &version{cookie.session, cookie.payload, value},
+		brought: cookie.payload,
+		cookies: cookies,
+		scope:   scope,
+		ring:    ring,
+		used:    used,
+	}, nil
+}
+
+// ringFor returns a ring that knows the value's key. A key that is unknown but
+// not old may be one that another replica made just now: then the keys are read
+// again.
+func (m *Manager) ringFor(ctx context.Context, p seal.Purpose, value string) (*seal.Ring, error) {
+	ring, err := m.ring(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, err = ring.Fingerprint(p, value)
+	if !fromNewerKey(err) {
+		return ring, nil // and what else is wrong, opening it tells
+	}
+	m.keys.Refresh(ctx)
+	return m.ring(ctx)
+}
+
+func (m *Manager) ring(ctx context.Context) (*seal.Ring, error) {
+	ring, err := m.keys.Ring(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: no keys: %w", ErrUnavailable, err)
+	}
+	return ring, nil
+}
+
+func fromNewerKey(err error) bool {
+	var unknown *seal.UnknownKeyError
+	return errors.As(err, &unknown) && unknown.Newer
+}
+
+// open returns what a sealed value holds, from the cache if it was opened
+// before and its key is still in the ring.
+func (m *Manager) open(ring *seal.Ring, p seal.Purpose, value string) (*opened, error) {
+	key, err := ring.Fingerprint(p, value)
+	if err != nil {
+		return nil, unopened(err)
+	}
+	if found := m.state.opened.get(key); found != nil {
+		return found, nil
+	}
+	payload, err := ring.Open(p, value)
+	if err != nil {
+		return nil, unopened(err)
+	}
+	cookie := &opened{payload: payload}
+	m.state.opened.put(key, cookie)
+	return cookie, nil
+}
+
+// unopened says of every value that does not open the same, forged or not
+// (SEC-64), but for one of another key ring.
+func unopened(err error) error {
+	if fromNewerKey(err) {
+		return fmt.Errorf("session: %w", err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnreadable, err)
+}
+
+// lookup asks the store for the session of an opened cookie, and for its last
+// use if the store keeps that. The cookie remembers the answer decoded, for as
+// long as the store has the same.
+func (m *Manager) lookup(ctx context.Context, ring *seal.Ring, p seal.Purpose, value string, cookie *opened) (*opened, time.Time, error) {
+	var used time.Time
+	if m.server != nil {
+		generation, last, err := m.server.Peek(ctx, cookie.payload)
+		if err != nil {
+			return nil, used, storeError(err)
+		}
+		if used = last; cookie.session != nil && cookie.session.Generation == generation {
+			return cookie, used, nil
+		}
+	}
+	data, err := m.store.Load(ctx, cookie.payload)
+	if err != nil {
+		return nil, used, storeError(err)
+	}
+	if cookie.session != nil && bytes.Equal(cookie.data, data) {
+		return cookie, used, nil
+	}
+	s, err := Decode(data)
+	if err != nil {
+		return nil, used, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	cookie = &opened{cookie.payload, data, s}
+	if key, err := ring.Fingerprint(p, value); err == nil {
+		m.state.opened.put(key, cookie)
+	}
+	return cookie, used, nil
+}
+
+// storeError tells a record that is gone from a store that failed (P30).
+func storeError(err error) error {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return fmt.Errorf("%w: %w", ErrUnreadable, err)
+	case errors.Is(err, ErrStale):
+		return err
+	default:
+		return fmt.Errorf("%w: store: %w", ErrUnavailable, err)
+	}
+}

@@ -1,0 +1,232 @@
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Journal keeps revocations where they survive the process. Both methods are
+// safe for concurrent use.
+type Journal interface {
+	// Append stores a revocation for good before it returns.
+	Append(ctx context.Context, r Revocation) error
+	// List returns all that are not over; ones that are do no harm.
+	List(ctx context.Context) ([]Revocation, error)
+}
+
+// revocationKind says what a revocation ends.
+type revocationKind byte
+
+const (
+	revokesSession    revocationKind = 1 + iota // one session, by its ID
+	revokesIdPSession                           // every session of an issuer's sid
+	revokesSubject                              // an issuer's subject's sessions up to a time
+)
+
+// revoked names what a revocation ends: its kind and the SHA-256 over its
+// length-prefixed parts.
+type revoked struct {
+	kind revocationKind
+	hash [sha256.Size]byte
+}
+
+// Revocation says that sessions ended before their time. It names nobody in
+// clear. Its zero value ends nothing.
+type Revocation struct {
+	of revoked
+	at time.Time // when it was made
+	// notBefore is for a subject: sessions whose ID token was issued up to it are
+	// over, later ones are not. One of a session or a sid is timeless.
+	notBefore time.Time
+	until     time.Time // when all that it ends would have ended anyway
+}
+
+// Until is when the revocation is over: what it ended has expired by then.
+func (r Revocation) Until() time.Time { return r.until }
+
+// revocationVersion is the first byte of an encoded revocation:
+//
+//	version (1 byte) kind (1 byte) hash (32 bytes)
+//	at, until (uvarint seconds) [not-before (uvarint seconds)]
+const revocationVersion = 1
+
+// MarshalBinary encodes the revocation for a [Journal].
+func (r Revocation) MarshalBinary() ([]byte, error) {
+	encoded := append([]byte{revocationVersion, byte(r.of.kind)}, r.of.hash[:]...)
+	times := []time.Time{r.at, r.until}
+	if r.of.kind == revokesSubject {
+		times = append(times, r.notBefore)
+	}
+	var err error
+	for _, t := range times {
+		if encoded, err = appendTime(encoded, t); err != nil {
+			return nil, err
+		}
+	}
+	return encoded, nil
+}
+
+// DecodeRevocation reads what [Revocation.MarshalBinary] made, and nothing else.
+func DecodeRevocation(data []byte) (Revocation, error) {
+	in := reader{rest: data}
+	if v := in.byte(); in.err == nil && v != revocationVersion {
+		return Revocation{}, fmt.Errorf("%w: revocation of version %d", ErrEncoding, v)
+	}
+	var r Revocation
+	r.of.kind = revocationKind(in.byte())
+	if r.of.kind < revokesSession || r.of.kind > revokesSubject {
+		in.fail("unknown kind of revocation")
+	}
+	if len(in.rest) < len(r.of.hash) {
+		in.fail("truncated")
+	}
+	in.rest = in.rest[copy(r.of.hash[:], in.rest):]
+	r.at, r.until = in.time(), in.time()
+	if r.of.kind == revokesSubject {
+		r.notBefore = in.time()
+	}
+	if err := in.end(); err != nil {
+		return Revocation{}, err
+	}
+	return r, nil
+}
+
+// The revocations of one session, one sid and one subject.
+func ofSessionID(id ID) revoked { return revokedBy(revokesSession, string(id[:])) }
+
+func ofIdPSession(issuer, sid string) revoked {
+	return revokedBy(revokesIdPSession, issuer, sid)
+}
+func ofSubject(issuer, sub string) revoked { return revokedBy(revokesSubject, issuer, sub) }
+
+func revokedBy(kind revocationKind, parts ...string) revoked {
+	var joined []byte
+	for _, part := range parts {
+		joined = appendBytes(joined, part)
+	}
+	return revoked{kind, sha256.Sum256(joined)}
+}
+
+// The bounds of revocations.
+const (
+	maxRevocations = 100_000          // entries, of about 150 bytes
+	journalTimeout = 10 * time.Second // for one Append or List
+	journalRetry   = time.Second      // between two attempts to List
+)
+
+// revocations is what was ended before its time. Without a journal it is of
+// this process alone.
+type revocations struct {
+	journal Journal
+	entries *ledger[revoked, Revocation]
+
+	ready   atomic.Bool // the journal was read
+	mu      sync.Mutex
+	listed  *flight[struct{}] // the attempt to read it, running or over; nil before the first
+	retryAt time.Time         // when one that failed may be repeated
+}
+
+func newRevocations(journal Journal) *revocations {
+	return &revocations{journal: journal, entries: newLedger[revoked, Revocation](maxRevocations)}
+}
+
+// add makes a revocation count, in this process at once. [ErrUnavailable]: the
+// journal did not take it, and after a restart it would be forgotten.
+func (r *revocations) add(ctx context.Context, rev Revocation, now time.Time) error {
+	r.remember(rev, now)
+	if r.journal == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), journalTimeout)
+	defer cancel()
+	if err := r.journal.Append(ctx, rev); err != nil {
+		return fmt.Errorf("%w: revocation not stored: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// remember adds a revocation to those of this process. Of two for one thing the
+// later not-before and the later end count.
+func (r *revocations) remember(rev Revocation, now time.Time) {
+	_ = r.entries.put(rev.of, now, func(old entry[Revocation], found bool, _ time.Time) (entry[Revocation], error) {
+		if found {
+			rev.at = latest(rev.at, old.value.at)
+			rev.notBefore = latest(rev.notBefore, old.value.notBefore)
+			rev.until = latest(rev.until, old.value.until)
+		}
+		return entry[Revocation]{rev, latest(rev.at, rev.notBefore), rev.until}, nil
+	})
+}
+
+// check returns [ErrRevoked] for a session that was ended, and [ErrUnavailable]
+// while the journal could not be read yet: that is not "nobody was revoked".
+func (r *revocations) check(ctx context.Context, s *Session, now time.Time) error {
+	if err := r.list(ctx, now); err != nil {
+		return err
+	}
+	if r.entries.empty() {
+		return nil
+	}
+	_, ended, floor := r.entries.get(ofSessionID(s.ID), now)
+	if ended {
+		return fmt.Errorf("%w: this session", ErrRevoked)
+	}
+	signedIn := s.IDTokenIssued // by the provider's clock, as a not-before is
+	if signedIn.IsZero() {
+		signedIn = s.Created
+	}
+	if !floor.IsZero() && (!signedIn.After(floor) || !s.Created.After(floor)) {
+		// Beyond the bound the oldest revocations became one time: everybody who
+		// signed in before it does so again.
+		return fmt.Errorf("%w: everybody up to %v", ErrRevoked, floor)
+	}
+	if s.IdPSession != "" {
+		if _, ended, _ := r.entries.get(ofIdPSession(s.Issuer, s.IdPSession), now); ended {
+			return fmt.Errorf("%w: the session at the provider", ErrRevoked)
+		}
+	}
+	subject, found, _ := r.entries.get(ofSubject(s.Issuer, s.Subject), now)
+	if found && !signedIn.After(subject.value.notBefore) {
+		return fmt.Errorf("%w: the subject", ErrRevoked)
+	}
+	return nil
+}
+
+// list reads the journal, once. While nobody has succeeded, requests share one
+// attempt, and one that failed is repeated after a second.
+func (r *revocations) list(ctx context.Context, now time.Time) error {
+	if r.journal == nil || r.ready.Load() {
+		return nil
+	}
+	_, err := r.listing(ctx, now).wait(ctx)
+	return err
+}
+
+// listing returns the attempt to read the journal that is under way, or the
+// last one until it may be repeated, or a new one.
+func (r *revocations) listing(ctx context.Context, now time.Time) *flight[struct{}] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.listed != nil && (!r.listed.over() || r.ready.Load() || now.Before(r.retryAt)) {
+		return r.listed
+	}
+	r.retryAt = now.Add(journalRetry)
+	r.listed = fly(ctx, journalTimeout, func(ctx context.Context) (struct{}, error) {
+		all, err := guard(func() ([]Revocation, error) { return r.journal.List(ctx) })
+		if err != nil {
+			return struct{}{}, fmt.Errorf("%w: revocations not read: %w", ErrUnavailable, err)
+		}
+		for _, rev := range all {
+			if now.Before(rev.until) {
+				r.remember(rev, now)
+			}
+		}
+		r.ready.Store(true)
+		return struct{}{}, nil
+	})
+	return r.listed
+}

@@ -1,0 +1,81 @@
+package session
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// The bounds of a State.
+const (
+	maxOpened     = 32 << 20 // bytes of opened cookies
+	maxSuperseded = 1 << 19  // refreshed sessions that are remembered, of about 100 bytes
+	maxUsed       = 100_000  // entries of each kind that are used once
+)
+
+// ErrUsed says that something that works once was used before.
+var ErrUsed = errors.New("session: used before")
+
+// State is what must outlive a [Manager], since a reload of the configuration
+// makes a new one while requests of the old one go on: revocations, superseded
+// generations, updates in flight, what was used once, and opened cookies. It
+// holds no goroutine and no file, so that nothing has to be closed, and one
+// that its owner gave up still works.
+type State struct {
+	now        func() time.Time
+	revoked    *revocations
+	succession *succession
+	updates    *updates
+	opened     *cache
+
+	mu   sync.Mutex
+	used map[string]*ledger[[sha256.Size]byte, struct{}] // by kind
+}
+
+// NewState makes an empty state. Revocations go to the journal, and are read
+// from it when they are first needed; with a nil journal they end with the
+// process. The clock is time.Now by default.
+func NewState(journal Journal, now func() time.Time) *State {
+	if now == nil {
+		now = time.Now
+	}
+	return &State{
+		now:        now,
+		revoked:    newRevocations(journal),
+		succession: newSuccession(),
+		updates:    newUpdates(),
+		opened:     newCache(maxOpened),
+		used:       map[string]*ledger[[sha256.Size]byte, struct{}]{},
+	}
+}
+
+// UseOnce succeeds once for each key of a kind, which is a constant of the
+// program: afterwards, until the given time, it returns [ErrUsed]. The caller
+// gives one key the same time always, the one after which it refuses the key
+// itself. A time that is over is ErrUsed, too.
+//
+// It is bounded: beyond 100,000 keys of a kind those that end first are taken
+// for used, seen or not.
+func (st *State) UseOnce(kind, key string, until time.Time) error {
+	now := st.now()
+	if !now.Before(until) {
+		return fmt.Errorf("%w: %s is over", ErrUsed, kind)
+	}
+	return st.usedOf(kind).put(sha256.Sum256([]byte(key)), now, func(_ entry[struct{}], found bool, floor time.Time) (entry[struct{}], error) {
+		if found || !until.After(floor) {
+			return entry[struct{}]{}, fmt.Errorf("%w: %s", ErrUsed, kind)
+		}
+		return entry[struct{}]{at: until, until: until}, nil
+	})
+}
+
+func (st *State) usedOf(kind string) *ledger[[sha256.Size]byte, struct{}] {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.used[kind] == nil {
+		st.used[kind] = newLedger[[sha256.Size]byte, struct{}](maxUsed)
+	}
+	return st.used[kind]
+}

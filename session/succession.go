@@ -1,0 +1,89 @@
+package session
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// grace is how long a superseded generation still gets the newest one: requests
+// that a browser sent before it learned of the new cookie.
+const grace = time.Minute
+
+// version is one generation of a session with what a browser gets for it. It is
+// shared and never changed.
+type version struct {
+	session *Session
+	handle  []byte
+	sealed  string // the cookie's value: the sealed handle
+}
+
+// succession remembers the newest generation of sessions whose handle changed
+// with it, that is of the cookie store, whose browsers may still bring an older
+// one. A number is kept until the session ends, the version itself for the time
+// of grace.
+type succession struct {
+	newest *ledger[ID, uint64]
+
+	mu     sync.RWMutex
+	recent map[ID]recent
+	swept  time.Time
+}
+
+type recent struct {
+	version *version
+	since   time.Time
+}
+
+func newSuccession() *succession {
+	return &succession{newest: newLedger[ID, uint64](maxSuperseded), recent: map[ID]recent{}}
+}
+
+// record makes v the newest version of its session.
+func (s *succession) record(v *version, now time.Time) {
+	id := v.session.ID
+	_ = s.newest.put(id, now, func(old entry[uint64], found bool, _ time.Time) (entry[uint64], error) {
+		if found && old.value >= v.session.Generation {
+			return old, nil
+		}
+		return entry[uint64]{v.session.Generation, now, v.session.Expires}, nil
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.swept) >= grace {
+		s.swept = now
+		for id, r := range s.recent {
+			if now.Sub(r.since) >= grace {
+				delete(s.recent, id)
+			}
+		}
+	}
+	if old, found := s.recent[id]; !found || old.version.session.Generation < v.session.Generation {
+		s.recent[id] = recent{v, now}
+	}
+}
+
+// current returns v if no newer generation is known, the newer one while it is
+// new itself, and [ErrSuperseded] afterwards.
+func (s *succession) current(v *version, now time.Time) (*version, error) {
+	newest, known, floor := s.newest.get(v.session.ID, now)
+	if !known {
+		if !floor.IsZero() && !v.session.Sealed.After(floor) {
+			// Beyond the bound the oldest entries became one time: nobody can tell
+			// any more whether this generation was superseded.
+			return nil, fmt.Errorf("%w: everybody up to %v", ErrSuperseded, floor)
+		}
+		return v, nil
+	}
+	if v.session.Generation >= newest.value {
+		return v, nil
+	}
+	if now.Sub(newest.at) < grace {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		if r, found := s.recent[v.session.ID]; found {
+			return r.version, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: generation %d, the newest is %d", ErrSuperseded, v.session.Generation, newest.value)
+}
