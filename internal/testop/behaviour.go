@@ -1,0 +1,137 @@
+package testop
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Change is a value of an edit map that is made from the right one. The right
+// value is nil if there is none.
+type Change func(right any) any
+
+// Absent, as a value of an edit map, takes the member away.
+var Absent = Change(func(any) any { return absent{} })
+
+type absent struct{}
+
+// Append is the right value, which must be a string, with s behind it.
+func Append(s string) Change {
+	return func(right any) any { r, _ := right.(string); return r + s }
+}
+
+// Edit is a set of members that a test wants other than right: a plain value is
+// put in place, a [Change] is computed, [Absent] removes.
+type Edit map[string]any
+
+// apply edits document in place.
+func (e Edit) apply(document map[string]any) {
+	for name, value := range e {
+		if change, ok := value.(Change); ok {
+			value = change(document[name])
+		}
+		if value == any(absent{}) {
+			delete(document, name)
+			continue
+		}
+		document[name] = value
+	}
+}
+
+// Fault is what one endpoint does instead of its work. The zero value is none.
+type Fault struct {
+	Delay  time.Duration // waits first; alone, the right answer follows
+	Hang   bool          // says nothing until the caller gives up
+	Abort  bool          // closes the connection without an answer
+	Status int           // answers this status with Header and Body; 0 = the right answer
+	Header http.Header   // of the answer; Content-Type is text/html unless set
+	Body   string
+	Pad    int // so many bytes of white space before the right answer
+	Times  int // how many requests it befalls; 0 = all
+}
+
+// Behaviour is what a [Provider] does wrong. The zero value does all right; each
+// field is one misbehaviour. Change it with [Provider.Set].
+type Behaviour struct {
+	// Documents, member by member.
+
+	Discovery             Edit // of the provider's metadata
+	AuthorizationResponse Edit // parameters of the answer at redirect_uri: code, state, iss, error …
+	TokenResponse         Edit // access_token, token_type, expires_in, id_token, refresh_token, scope
+	IDToken               Edit // claims: {"nonce": Append("1"), "aud": []string{"a", "b"}, "sub": Absent}
+	RefreshedIDToken      Edit // claims of the ID tokens that a refresh gives; after IDToken
+	UserInfo              Edit // claims of the userinfo answer
+	LogoutResponse        Edit // parameters of the answer at post_logout_redirect_uri: state
+
+	// Endpoints out of order, by the names of this package: Discovery, Token …
+
+	Faults map[string]Fault
+
+	// Authorization endpoint.
+
+	AuthorizationError string // answers error=… and no code
+	TwiceInResponse    string // this parameter stands in the answer two times
+
+	// ID token: signature and form.
+
+	Alg              string                      // signs by this algorithm instead of RS256; "none" in any spelling is unsigned; HS* is keyed with the client secret
+	HMACKey          []byte                      // the key of HS* instead of the client secret: PublicKeyPEM for the classic confusion
+	IDTokenHeader    Edit                        // of the JOSE header: {"kid": Absent}, {"jku": "https://evil.example/"}
+	WrongKey         bool                        // signs with a key that is not in the JWKS, under the kid of one that is
+	WeakKey          bool                        // signs RS256 with an RSA key of 1024 bits, which stands in the JWKS
+	CorruptSignature bool                        // flips one bit of the signature
+	RotateOnSign     bool                        // signs with new keys every time, so that the kid is unknown to whoever fetched before
+	IDTokenPayload   func(payload []byte) []byte // rewrites the payload before it is signed: duplicate and case-folded names (see Member)
+	IDTokenText      func(compact string) string // rewrites the finished token: JSON serialization, more dots, …
+	NoIDToken        bool                        // the token response of the code grant has none
+	ThinIDToken      bool                        // no claims about the user but sub in the ID token: they are in userinfo only
+
+	// JWKS.
+
+	NoKeyIDs    bool // neither the JWKS nor the tokens name a kid
+	StrangeKeys bool // unusable members stand before the usable ones: secp256k1, no kty, a string, an encryption key
+	DecoyKeys   bool // keys of other types stand before the right one under its kid
+
+	// Token endpoint.
+
+	CodeError              string        // the code grant answers this error (RFC 6749 5.2)
+	RefreshError           string        // the refresh grant answers this error: invalid_grant
+	NoRefreshToken         bool          // a sign-in gives no refresh token
+	NoRefreshRotation      bool          // a refresh gives no new refresh token; the old one stays good
+	NoReuseDetection       bool          // a spent refresh token is refused, but the others of its family live on
+	RefreshWithoutIDToken  bool          // a refresh gives no ID token
+	RefreshedSubject       string        // a refresh is about this subject (ID token and userinfo)
+	AccessTokenLifetime    time.Duration // expires_in; 0 = one hour
+	IDTokenLifetime        time.Duration // exp - iat; 0 = one hour
+	OnlyClientAuth         string        // takes this method alone, whatever discovery says: client_secret_basic, client_secret_post, none
+	AcceptAnyVerifier      bool          // does not check PKCE
+	AccessTokenCarriesName bool          // access tokens are readable: at-<user's name>-<random>
+
+	// Userinfo endpoint.
+
+	UserInfoBody string // the body instead of the claims: `[]`, `not json`
+	UserInfoAlg  string // answers application/jwt signed by this algorithm
+}
+
+// clone copies b so that a handler reads it without the lock.
+func (b Behaviour) clone() Behaviour {
+	for _, edit := range []*Edit{
+		&b.Discovery, &b.AuthorizationResponse, &b.TokenResponse, &b.IDToken, &b.IDTokenHeader,
+		&b.RefreshedIDToken, &b.UserInfo, &b.LogoutResponse,
+	} {
+		*edit = maps.Clone(*edit)
+	}
+	b.Faults = maps.Clone(b.Faults)
+	b.HMACKey = slices.Clone(b.HMACKey)
+	return b
+}
+
+// Member is an IDTokenPayload that adds one member as raw JSON at the end, also
+// if there is one of that name: Member(`"iss":"https://evil.example"`).
+func Member(raw string) func([]byte) []byte {
+	return func(payload []byte) []byte {
+		return []byte(strings.TrimSuffix(string(payload), "}") + "," + raw + "}")
+	}
+}

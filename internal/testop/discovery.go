@@ -1,0 +1,32 @@
+package testop
+
+import "net/http"
+
+// discovery is OpenID Connect Discovery 1.0, 4.
+func (p *Provider) discovery(w http.ResponseWriter, _ *http.Request, b Behaviour) {
+	document := map[string]any{
+		"issuer":                 p.Issuer(),
+		"authorization_endpoint": p.URL(Authorization),
+		"token_endpoint":         p.URL(Token),
+		"userinfo_endpoint":      p.URL(UserInfo),
+		"jwks_uri":               p.URL(JWKS),
+		"end_session_endpoint":   p.URL(EndSession),
+		"revocation_endpoint":    p.URL(Revocation),
+
+		"scopes_supported":                               []string{"openid", "profile", "email", "groups", "offline_access"},
+		"response_types_supported":                       []string{"code"},
+		"response_modes_supported":                       []string{"query", "form_post"},
+		"grant_types_supported":                          []string{"authorization_code", "refresh_token"},
+		"subject_types_supported":                        []string{"public"},
+		"id_token_signing_alg_values_supported":          []string{"RS256"},
+		"token_endpoint_auth_methods_supported":          []string{"client_secret_basic", "client_secret_post", "none"},
+		"code_challenge_methods_supported":               []string{"S256"},
+		"authorization_response_iss_parameter_supported": true,
+		"backchannel_logout_supported":                   true,
+		"backchannel_logout_session_supported":           true,
+		"frontchannel_logout_supported":                  true,
+		"frontchannel_logout_session_supported":          true,
+	}
+	b.Discovery.apply(document)
+	answer(w, http.StatusOK, document)
+}
