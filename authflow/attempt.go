@@ -1,0 +1,165 @@
+package authflow
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/secret"
+)
+
+// AttemptLifetime is how long a login attempt can be finished.
+const AttemptLifetime = 10 * time.Minute
+
+const (
+	attemptVersion = 1
+	secretBytes    = 32
+	stateDigits    = 7  // base 36 seconds, until the year 4453
+	stateBytes     = 16 // of randomness (RFC 6749 10.10)
+)
+
+// ErrAttemptMalformed means that the bytes are not from Attempt.MarshalBinary.
+var ErrAttemptMalformed = errors.New("malformed login attempt")
+
+// Attempt is one login attempt: what was asked, so that the answer can be
+// compared with it. It belongs to the browser that began it and to nobody else;
+// the caller seals it into that browser's cookie, and lets it be finished once.
+type Attempt struct {
+	// State is the state parameter (RFC 6749 10.12). It begins with the time of
+	// creation, so that attempts sort by their state. It consists of letters,
+	// digits, "-" and "_".
+	State string
+	// Provider is the caller's name for the client that began the attempt.
+	Provider string
+	// Issuer and ClientID are those of that client.
+	Issuer, ClientID string
+	// RedirectURI is where the answer is expected.
+	RedirectURI string
+	// ReturnTo is where the browser goes after the login.
+	ReturnTo string
+	// Created is when the attempt began, in whole seconds.
+	Created time.Time
+
+	// secret is what nonce and verifier are made from. It leaves the attempt
+	// only inside its encoding.
+	secret secret.String
+}
+
+// newAttempt begins an attempt with fresh random values.
+func newAttempt(now time.Time) *Attempt {
+	state := make([]byte, stateBytes)
+	rand.Read(state)
+	key := make([]byte, secretBytes)
+	rand.Read(key)
+	return &Attempt{
+		State:   encodeState(now, state),
+		Created: now.Truncate(time.Second),
+		secret:  secret.New(string(key)),
+	}
+}
+
+// Nonce returns the nonce that binds the ID token to this attempt (OIDC Core
+// 15.5.2).
+func (a *Attempt) Nonce() string { return a.derive("nonce") }
+
+// verifier returns the PKCE code verifier (RFC 7636 4.1): 43 characters, 256
+// bits.
+func (a *Attempt) verifier() string { return a.derive("verifier") }
+
+// challenge returns the PKCE code challenge by S256 (RFC 7636 4.2).
+func (a *Attempt) challenge() string {
+	sum := sha256.Sum256([]byte(a.verifier()))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// derive makes one value per use. All are as unguessable as the secret, none
+// tells anything about another, and the sealed attempt stays small.
+func (a *Attempt) derive(use string) string {
+	mac := hmac.New(sha256.New, []byte(a.secret.Reveal()))
+	mac.Write([]byte(use + "\x00" + a.State))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// Expires returns when the attempt can no longer be finished.
+func (a *Attempt) Expires() time.Time { return a.Created.Add(AttemptLifetime) }
+
+// MarshalBinary encodes the attempt, secret included: seal it. It fails if a
+// field has more than 65535 bytes.
+func (a *Attempt) MarshalBinary() ([]byte, error) {
+	data := []byte{attemptVersion}
+	for _, field := range a.fields() {
+		if len(*field) > math.MaxUint16 {
+			return nil, fmt.Errorf("login attempt: a field of %d bytes", len(*field))
+		}
+		data = binary.BigEndian.AppendUint16(data, uint16(len(*field)))
+		data = append(data, *field...)
+	}
+	return append(data, a.secret.Reveal()...), nil
+}
+
+// ParseAttempt decodes what MarshalBinary has encoded, and nothing else:
+// ErrAttemptMalformed.
+func ParseAttempt(data []byte) (*Attempt, error) {
+	if len(data) == 0 || data[0] != attemptVersion {
+		return nil, fmt.Errorf("%w: another version", ErrAttemptMalformed)
+	}
+	data = data[1:]
+	var a Attempt
+	for _, field := range a.fields() {
+		if len(data) < 2 || len(data)-2 < int(binary.BigEndian.Uint16(data)) {
+			return nil, fmt.Errorf("%w: cut off", ErrAttemptMalformed)
+		}
+		end := 2 + int(binary.BigEndian.Uint16(data))
+		*field, data = string(data[2:end]), data[end:]
+	}
+	if len(data) != secretBytes {
+		return nil, fmt.Errorf("%w: %d bytes instead of the secret", ErrAttemptMalformed, len(data))
+	}
+	a.secret = secret.New(string(data))
+	var err error
+	if a.Created, err = parseState(a.State); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAttemptMalformed, err)
+	}
+	return &a, nil
+}
+
+// fields lists what is encoded as text, in order. Created stands in State.
+func (a *Attempt) fields() []*string {
+	return []*string{&a.State, &a.Provider, &a.Issuer, &a.ClientID, &a.RedirectURI, &a.ReturnTo}
+}
+
+// encodeState makes a state from a time and randomness.
+func encodeState(now time.Time, random []byte) string {
+	digits := strconv.FormatInt(now.Unix(), 36)
+	return strings.Repeat("0", max(stateDigits-len(digits), 0)) + digits +
+		base64.RawURLEncoding.EncodeToString(random)
+}
+
+// parseState returns when a state was made, and refuses every text that
+// encodeState does not make.
+func parseState(state string) (time.Time, error) {
+	if len(state) != stateDigits+base64.RawURLEncoding.EncodedLen(stateBytes) {
+		return time.Time{}, fmt.Errorf("a state of %d characters", len(state))
+	}
+	seconds, err := strconv.ParseUint(state[:stateDigits], 36, 63)
+	if err != nil {
+		return time.Time{}, errors.New("a state without a time")
+	}
+	random, err := base64.RawURLEncoding.DecodeString(state[stateDigits:])
+	if err != nil {
+		return time.Time{}, errors.New("a state without randomness")
+	}
+	created := time.Unix(int64(seconds), 0)
+	if encodeState(created, random) != state {
+		return time.Time{}, errors.New("a state in another spelling")
+	}
+	return created, nil
+}

@@ -1,0 +1,76 @@
+package authflow
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+)
+
+// AuthorizationRequest is what the caller decides about a login. Nothing in it
+// but Prompt and LoginHint reaches the provider as it is, and neither can stand
+// for another parameter (SEC-67).
+type AuthorizationRequest struct {
+	// Provider is the caller's name for this client, kept in the attempt.
+	Provider string
+	// RedirectURI is the callback's absolute URL, exactly as it is registered
+	// (RFC 9700 4.1.3).
+	RedirectURI string
+	// ReturnTo is where the browser goes after the login. It is kept in the
+	// attempt, and the caller has checked it.
+	ReturnTo string
+	// Prompt and LoginHint are sent if not empty (OIDC Core 3.1.2.1).
+	Prompt, LoginHint string
+}
+
+// Begin begins a login attempt and returns it with the URL to which the browser
+// is to be sent (RFC 6749 4.1.1, OIDC Core 3.1.2.1, RFC 7636 4.3). It sends
+// nothing, but waits up to three seconds for the provider's metadata if there is
+// none yet. Errors: discovery_failed, discovery_issuer_mismatch,
+// redirect_uri_invalid.
+func (c *Client) Begin(ctx context.Context, req AuthorizationRequest) (*Attempt, string, error) {
+	if u, err := url.Parse(req.RedirectURI); err != nil || u.Host == "" || strings.Contains(req.RedirectURI, "#") {
+		return nil, "", NewError(ReasonRedirectURI, errors.New("the redirect URI is not absolute, or has a fragment"))
+	}
+	meta, err := c.metadata(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	a := newAttempt(c.cfg.Now())
+	a.Provider, a.RedirectURI, a.ReturnTo = req.Provider, req.RedirectURI, req.ReturnTo
+	a.Issuer, a.ClientID = c.cfg.Issuer, c.cfg.ClientID
+	location, err := withParameters(meta.AuthorizationEndpoint, map[string]string{
+		"response_type":         "code", // RFC 9700 2.1.2: no tokens through the browser
+		"response_mode":         c.cfg.ResponseMode,
+		"client_id":             c.cfg.ClientID,
+		"redirect_uri":          req.RedirectURI,
+		"scope":                 strings.Join(c.cfg.Scopes, " "),
+		"state":                 a.State,
+		"nonce":                 a.Nonce(),
+		"code_challenge":        a.challenge(),
+		"code_challenge_method": "S256",
+		"prompt":                req.Prompt,
+		"login_hint":            req.LoginHint,
+	})
+	return a, location, err
+}
+
+// withParameters adds parameters to an endpoint's URL, whose own query is kept
+// (RFC 6749 3.1) unless a parameter of ours has the name: none may stand there
+// twice. Empty ones are left out.
+func withParameters(endpoint string, parameters map[string]string) (string, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil { // discovery has refused it
+		return "", NewError(ReasonDiscovery, err)
+	}
+	query := u.Query()
+	for name, value := range parameters {
+		if value == "" {
+			query.Del(name)
+		} else {
+			query.Set(name, value)
+		}
+	}
+	u.RawQuery = query.Encode()
+	return u.String(), nil
+}

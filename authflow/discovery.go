@@ -1,0 +1,95 @@
+package authflow
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// metadataMaxAge is how old a provider's metadata may become before a newer one
+// is fetched.
+const metadataMaxAge = 24 * time.Hour
+
+// metadata is what of a provider's metadata this client uses (OIDC Discovery 3,
+// RFC 8414 2, RFC 9207 3, OIDC RP-Initiated Logout 2.1).
+type metadata struct {
+	Issuer                string   `json:"issuer"`
+	AuthorizationEndpoint string   `json:"authorization_endpoint"`
+	TokenEndpoint         string   `json:"token_endpoint"`
+	JWKSURI               string   `json:"jwks_uri"`
+	UserInfoEndpoint      string   `json:"userinfo_endpoint"`    // "" if there is none
+	EndSessionEndpoint    string   `json:"end_session_endpoint"` // "" if there is none
+	ClientAuthMethods     []string `json:"token_endpoint_auth_methods_supported"`
+	SigningAlgs           []string `json:"id_token_signing_alg_values_supported"`
+	ResponseIss           bool     `json:"authorization_response_iss_parameter_supported"`
+}
+
+// metadata returns the provider's metadata, fetched at most once in
+// metadataMaxAge.
+func (c *Client) metadata(ctx context.Context) (*metadata, error) {
+	meta, err := c.discovery.get(ctx)
+	if err != nil {
+		return nil, c.discoveryError(err)
+	}
+	return meta, nil
+}
+
+// discoveryError gives err a reason. Whatever went wrong, it is tried again.
+func (c *Client) discoveryError(err error) error {
+	if ReasonOf(err) == ReasonDiscoveryIssuer {
+		return err
+	}
+	return NewError(ReasonDiscovery, err).retryAfter(c.discovery.pause())
+}
+
+// fetchMetadata fetches the provider's metadata (OIDC Discovery 4).
+func (c *Client) fetchMetadata(ctx context.Context) (*metadata, error) {
+	// OIDC Discovery 4.1: a terminating "/" of the issuer is removed first.
+	address := strings.TrimSuffix(c.cfg.Issuer, "/") + "/.well-known/openid-configuration"
+	body, err := c.getJSON(ctx, address, "")
+	if err != nil {
+		c.cfg.Logger.Warn("discovery failed", "issuer", c.cfg.Issuer, "error", err)
+		return nil, err
+	}
+	meta, err := parseMetadata(body, c.cfg.Issuer)
+	if err != nil {
+		c.cfg.Logger.Error("the provider's metadata cannot be used", "issuer", c.cfg.Issuer, "error", err)
+		return nil, err
+	}
+	return meta, nil
+}
+
+// parseMetadata checks what the rest of the package relies on.
+func parseMetadata(body []byte, issuer string) (*metadata, error) {
+	var meta metadata
+	if err := json.Unmarshal(body, &meta); err != nil {
+		return nil, fmt.Errorf("decode metadata: %w", err)
+	}
+	// OIDC Discovery 4.3: the issuer MUST be identical to the one that was asked
+	// for, else one provider could speak for another.
+	if meta.Issuer != issuer {
+		return nil, NewError(ReasonDiscoveryIssuer,
+			fmt.Errorf("the provider calls itself %q, configured is %q", meta.Issuer, issuer))
+	}
+	allowLoopback := strings.HasPrefix(issuer, "http:")
+	for _, endpoint := range []struct {
+		name, address string
+		optional      bool
+	}{
+		{"authorization_endpoint", meta.AuthorizationEndpoint, false},
+		{"token_endpoint", meta.TokenEndpoint, false},
+		{"jwks_uri", meta.JWKSURI, false},
+		{"userinfo_endpoint", meta.UserInfoEndpoint, true},
+		{"end_session_endpoint", meta.EndSessionEndpoint, true},
+	} {
+		if endpoint.optional && endpoint.address == "" {
+			continue
+		}
+		if err := checkURL(endpoint.address, allowLoopback); err != nil {
+			return nil, fmt.Errorf("%s: %w", endpoint.name, err)
+		}
+	}
+	return &meta, nil
+}

@@ -1,0 +1,197 @@
+package authflow_test
+
+import (
+	"errors"
+	"net/http"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/internal/testop"
+)
+
+// start begins an attempt and forgets it.
+func start(t testing.TB, client *authflow.Client) error {
+	_, _, err := client.Begin(t.Context(), authflow.AuthorizationRequest{RedirectURI: redirectURI})
+	return err
+}
+
+// TestDiscoveryIsLazy: P01. Nothing is fetched before somebody needs it, and
+// nothing twice.
+func TestDiscoveryIsLazy(t *testing.T) {
+	p := testop.Start(t)
+	client := newClient(t, p)
+	time.Sleep(10 * time.Millisecond)
+	if calls := p.Calls(testop.Discovery); calls != 0 {
+		t.Fatalf("%d calls at start", calls)
+	}
+	for range 10 {
+		if err := start(t, client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if calls := p.Calls(testop.Discovery); calls != 1 {
+		t.Errorf("%d calls, want 1", calls)
+	}
+	if err := client.Ready(); err != nil {
+		t.Errorf("Ready: %v", err)
+	}
+}
+
+// TestDiscoveryFails: P01. Whatever is wrong, logins are told to come again, and
+// five seconds after it is right they work, without a restart.
+func TestDiscoveryFails(t *testing.T) {
+	type edit = testop.Edit
+	fault := func(f testop.Fault) func(*testop.Behaviour) {
+		return func(b *testop.Behaviour) { b.Faults = map[string]testop.Fault{testop.Discovery: f} }
+	}
+	document := func(e edit) func(*testop.Behaviour) { return func(b *testop.Behaviour) { b.Discovery = e } }
+	html := http.Header{"Content-Type": {"text/html"}}
+	tests := map[string]struct {
+		set    func(*testop.Behaviour)
+		reason authflow.Reason
+		kind   authflow.Kind
+	}{
+		"refuses":                 {nil, authflow.ReasonDiscovery, authflow.Unavailable},
+		"hangs":                   {fault(testop.Fault{Hang: true}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"connection cut":          {fault(testop.Fault{Abort: true}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"status 200 with HTML":    {fault(testop.Fault{Status: 200, Header: html, Body: "<h1>Welcome</h1>"}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"status 503":              {fault(testop.Fault{Status: 503}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"status 404":              {fault(testop.Fault{Status: 404}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"SEC-113 redirect":        {fault(testop.Fault{Status: 302, Header: http.Header{"Location": {"/.well-known/openid-configuration"}}}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"SEC-113 2 MB":            {fault(testop.Fault{Pad: 2 << 20}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"SEC-113 array":           {fault(testop.Fault{Status: 200, Body: "[]"}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"issuer twice":            {fault(testop.Fault{Status: 200, Body: `{"issuer":"https://evil.example","issuer":"http://127.0.0.1:1"}`}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"a member of wrong type":  {document(edit{"jwks_uri": 7}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"no authorization":        {document(edit{"authorization_endpoint": testop.Absent}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"no token":                {document(edit{"token_endpoint": ""}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"no jwks":                 {document(edit{"jwks_uri": testop.Absent}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"SEC-113 token over http": {document(edit{"token_endpoint": "http://id.example.com/token"}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"SEC-113 jwks in a file":  {document(edit{"jwks_uri": "file:///etc/passwd"}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"SEC-113 userinfo scheme": {document(edit{"userinfo_endpoint": "gopher://id.example.com/"}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"logout to a script":      {document(edit{"end_session_endpoint": "javascript:alert(1)"}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"credentials in a URL":    {document(edit{"token_endpoint": "https://a:b@id.example.com/"}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"4.3 issuer + INVALID":    {document(edit{"issuer": testop.Append("INVALID")}), authflow.ReasonDiscoveryIssuer, authflow.Provider},
+		"4.3 issuer + /":          {document(edit{"issuer": testop.Append("/")}), authflow.ReasonDiscoveryIssuer, authflow.Provider},
+		"4.3 issuer absent":       {document(edit{"issuer": testop.Absent}), authflow.ReasonDiscoveryIssuer, authflow.Provider},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newMemoryRP(t)
+				if test.set == nil {
+					s.p.Down()
+				} else {
+					s.p.Set(test.set)
+				}
+				for range 20 { // for a while, so that the backoff is at its longest
+					err := start(t, s.client)
+					if e, ok := errors.AsType[*authflow.Error](err); ok && e.RetryAfter > 5*time.Second {
+						t.Errorf("asked to wait %s", e.RetryAfter)
+					}
+					if authflow.ReasonOf(err) != test.reason {
+						t.Fatalf("%v, want %s", err, test.reason)
+					}
+					wantError(t, err, test.reason, test.kind)
+					wantError(t, s.client.Ready(), test.reason, test.kind)
+					time.Sleep(time.Second)
+				}
+				if test.set == nil {
+					s.p.Up(t)
+				}
+				s.p.Behave()
+				time.Sleep(5 * time.Second)
+				if err := start(t, s.client); err != nil {
+					t.Errorf("five seconds after it came back: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestDiscoveryHangs: P01. A provider that hangs holds one goroutine of ours,
+// whoever comes, and nobody waits longer than three seconds.
+func TestDiscoveryHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMemoryRP(t)
+		s.p.Set(func(b *testop.Behaviour) {
+			b.Faults = map[string]testop.Fault{testop.Discovery: {Hang: true}}
+		})
+		began := time.Now()
+		before := runtime.NumGoroutine()
+		for range 10 {
+			var wait sync.WaitGroup
+			for range 100 {
+				wait.Go(func() {
+					since := time.Now()
+					wantError(t, start(t, s.client), authflow.ReasonDiscovery, authflow.Unavailable)
+					if d := time.Since(since); d > 3*time.Second {
+						t.Errorf("waited %s", d)
+					}
+				})
+			}
+			wait.Wait()
+			synctest.Wait()
+			left := runtime.NumGoroutine() - before
+			for tries := 0; left > 5 && tries < 1000; tries++ { // those that have just ended still count
+				runtime.Gosched()
+				left = runtime.NumGoroutine() - before
+			}
+			if left > 5 {
+				t.Fatalf("%d goroutines are left", left)
+			}
+		}
+		attempts := int(time.Since(began)/(4*time.Second)) + 1
+		if calls := s.p.Calls(testop.Discovery); calls > attempts {
+			t.Errorf("%d attempts in %s", calls, time.Since(began))
+		}
+		// Without anybody who asks, nothing goes on.
+		time.Sleep(time.Minute)
+		calls := s.p.Calls(testop.Discovery)
+		time.Sleep(time.Hour)
+		if more := s.p.Calls(testop.Discovery) - calls; more != 0 {
+			t.Errorf("%d attempts for nobody", more)
+		}
+	})
+}
+
+// TestDiscoveryStale: metadata is fetched again after 24 hours, in the
+// background, and serves for as long as that fails.
+func TestDiscoveryStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMemoryRP(t)
+		s.mustLogin("alice")
+		time.Sleep(24*time.Hour - time.Second)
+		s.mustLogin("alice")
+		if calls := s.p.Calls(testop.Discovery); calls != 1 {
+			t.Errorf("%d calls within 24 hours, want 1", calls)
+		}
+		s.p.Down()
+		for range 100 {
+			time.Sleep(time.Hour)
+			if err := start(t, s.client); err != nil {
+				t.Fatalf("with the provider away: %v", err)
+			}
+		}
+		s.p.Up(t)
+		s.p.Set(func(b *testop.Behaviour) { b.Discovery = testop.Edit{"issuer": "https://evil.example"} })
+		time.Sleep(time.Hour)
+		if err := start(t, s.client); err != nil {
+			t.Fatalf("with useless metadata: %v", err)
+		}
+		synctest.Wait()
+		s.p.Behave()
+		time.Sleep(time.Hour)
+		before := s.p.Calls(testop.Discovery)
+		for range 10 {
+			s.mustLogin("alice")
+			synctest.Wait()
+		}
+		if calls := s.p.Calls(testop.Discovery) - before; calls != 1 {
+			t.Errorf("%d calls after it came back, want 1", calls)
+		}
+	})
+}

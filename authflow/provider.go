@@ -1,0 +1,241 @@
+package authflow
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/gatehouse-auth/gatehouse/internal/secret"
+)
+
+// UserInfoPolicy says when the UserInfo endpoint is asked (OIDC Core 5.3).
+type UserInfoPolicy int
+
+const (
+	// UserInfoOff never asks.
+	UserInfoOff UserInfoPolicy = iota
+	// UserInfoOnMissingClaims asks if the ID token lacks one of
+	// Config.NeededClaims and the provider has the endpoint.
+	UserInfoOnMissingClaims
+	// UserInfoRequired always asks; without an answer nobody signs in.
+	UserInfoRequired
+)
+
+const (
+	defaultLeeway = time.Minute
+	// maxLeeway keeps a token that expired six minutes ago refused, as the
+	// OpenID conformance suite wants it.
+	maxLeeway = 5 * time.Minute
+)
+
+// Config describes one client at one provider. Issuer, ClientID and, but for a
+// public client, ClientSecret are needed.
+type Config struct {
+	// Issuer is the issuer identifier, compared byte for byte with what the
+	// provider calls itself (OIDC Discovery 4.3). It is https, or http on
+	// loopback; on such an issuer, http endpoints on loopback are accepted too.
+	Issuer string
+	// ClientID is the client identifier (RFC 6749 2.2).
+	ClientID string
+	// ClientSecret returns the client secret. It is called for every token
+	// request, so that a secret that was changed is followed.
+	ClientSecret func() (secret.String, error)
+	// ClientAuth is client_secret_basic, client_secret_post, or none for a
+	// public client. Default: of the first two, what the provider's metadata
+	// offers, else client_secret_basic.
+	ClientAuth string
+	// Scopes are asked for. "openid" must be among them. Default: openid,
+	// profile, email.
+	Scopes []string
+	// ResponseMode is how the answer comes back: "" for the query of a GET, or
+	// "form_post" for the body of a POST.
+	ResponseMode string
+	// SigningAlgs are the algorithms that an ID token may be signed with, of
+	// RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 and EdDSA.
+	// Default: RS256 alone, the one that a client is registered with unless it
+	// says otherwise; if the provider's metadata does not offer it, those of the
+	// list that it offers. Everything that a provider can do is not what it was
+	// asked to do for this client (OIDC Core 3.1.3.7 (7)).
+	SigningAlgs []string
+	// TrustedAudiences may stand in aud besides ClientID. Default: none.
+	TrustedAudiences []string
+	// UserInfo says when the UserInfo endpoint is asked. Default: never.
+	UserInfo UserInfoPolicy
+	// NeededClaims are the paths (see [Claims.Lookup]) whose absence from the ID
+	// token UserInfoOnMissingClaims acts upon.
+	NeededClaims []string
+	// Transport sends the requests. Default: one of its own, with the proxy that
+	// the environment names.
+	Transport http.RoundTripper
+	// Leeway is how far the provider's clock may be off, at most five minutes.
+	// Default: one minute.
+	Leeway time.Duration
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+	// Logger gets what goes wrong in the background. Default: nothing is logged.
+	Logger *slog.Logger
+}
+
+// signingAlgs are the algorithms that Config.SigningAlgs can name: asymmetric
+// ones only, so that no public key can be used as a secret (RFC 8725 3.1).
+var signingAlgs = []string{
+	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+}
+
+// Client is one client at one provider. It keeps what the provider publishes
+// and nothing about anyone who signs in (SEC-61); it is safe for concurrent use.
+type Client struct {
+	cfg       Config
+	http      *http.Client
+	discovery remote[metadata]
+	keys      remote[[]publicKey]
+}
+
+// New checks a configuration and returns the client for it. It does not touch
+// the network: a provider that is away stops nobody from starting (P01).
+func New(cfg Config) (*Client, error) {
+	cfg = withDefaults(cfg)
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("provider %q: %w", cfg.Issuer, err)
+	}
+	c := &Client{cfg: cfg, http: newHTTPClient(cfg.Transport)}
+	c.discovery = remote[metadata]{fetch: c.fetchMetadata, now: cfg.Now, maxAge: metadataMaxAge}
+	c.keys = remote[[]publicKey]{
+		fetch: c.fetchKeys, now: cfg.Now, maxAge: keysMaxAge,
+		bucket: bucket{size: renewBurst, interval: renewInterval},
+	}
+	return c, nil
+}
+
+// withDefaults fills in what is not set and copies what the caller could change.
+func withDefaults(cfg Config) Config {
+	if cfg.Scopes == nil {
+		cfg.Scopes = []string{"openid", "profile", "email"}
+	}
+	if cfg.Leeway == 0 {
+		cfg.Leeway = defaultLeeway
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	cfg.Scopes = slices.Clone(cfg.Scopes)
+	cfg.SigningAlgs = slices.Clone(cfg.SigningAlgs)
+	cfg.TrustedAudiences = slices.Clone(cfg.TrustedAudiences)
+	cfg.NeededClaims = slices.Clone(cfg.NeededClaims)
+	return cfg
+}
+
+// validate names the first value that cannot be right.
+func (cfg Config) validate() error {
+	if err := checkURL(cfg.Issuer, true); err != nil {
+		return fmt.Errorf("issuer: %w", err)
+	}
+	if strings.Contains(cfg.Issuer, "?") { // OIDC Discovery 2
+		return errors.New("issuer: has a query")
+	}
+	if cfg.ClientID == "" {
+		return errors.New("client_id: missing")
+	}
+	if err := cfg.validateClientAuth(); err != nil {
+		return err
+	}
+	if !slices.Contains(cfg.Scopes, "openid") {
+		return errors.New("scopes: openid is missing")
+	}
+	for _, scope := range cfg.Scopes {
+		if !isScopeToken(scope) {
+			return fmt.Errorf("scopes: %q is none", scope)
+		}
+	}
+	if cfg.ResponseMode != "" && cfg.ResponseMode != "form_post" {
+		return fmt.Errorf("response_mode: %q is neither empty nor form_post", cfg.ResponseMode)
+	}
+	for _, alg := range cfg.SigningAlgs {
+		if !slices.Contains(signingAlgs, alg) {
+			return fmt.Errorf("signing_algs: %q is none of %s", alg, strings.Join(signingAlgs, ", "))
+		}
+	}
+	if cfg.UserInfo < UserInfoOff || cfg.UserInfo > UserInfoRequired {
+		return fmt.Errorf("userinfo: unknown policy %d", cfg.UserInfo)
+	}
+	if cfg.Leeway < 0 || cfg.Leeway > maxLeeway {
+		return fmt.Errorf("leeway: %s is not between 0 and %s", cfg.Leeway, maxLeeway)
+	}
+	return nil
+}
+
+// validateClientAuth wants a secret exactly where it is used.
+func (cfg Config) validateClientAuth() error {
+	switch cfg.ClientAuth {
+	case "", ClientSecretBasic, ClientSecretPost:
+		if cfg.ClientSecret == nil {
+			return errors.New("client_secret: missing (a public client says client_auth none)")
+		}
+	case ClientAuthNone:
+		if cfg.ClientSecret != nil {
+			return errors.New("client_auth: none, but there is a client_secret")
+		}
+	default:
+		return fmt.Errorf("client_auth: %q is not supported", cfg.ClientAuth)
+	}
+	return nil
+}
+
+// isScopeToken tells whether s is a scope-token (RFC 6749 3.3).
+func isScopeToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r > '~' || r == '"' || r == '\\'
+	})
+}
+
+// Issuer returns Config.Issuer.
+func (c *Client) Issuer() string { return c.cfg.Issuer }
+
+// ClientID returns Config.ClientID.
+func (c *Client) ClientID() string { return c.cfg.ClientID }
+
+// Ready returns nil if the provider's metadata is there, which stays so, else
+// what a login would fail with at this moment. It does not wait, but lets the
+// metadata be fetched.
+func (c *Client) Ready() error {
+	if err := c.discovery.state(); err != nil {
+		return c.discoveryError(err)
+	}
+	return nil
+}
+
+// algs returns the algorithms that an ID token may be signed with.
+func (c *Client) algs(meta *metadata) []jose.SignatureAlgorithm {
+	names := c.cfg.SigningAlgs
+	if len(names) == 0 {
+		names = defaultAlgs(meta.SigningAlgs)
+	}
+	algs := make([]jose.SignatureAlgorithm, len(names))
+	for i, name := range names {
+		algs[i] = jose.SignatureAlgorithm(name)
+	}
+	return algs
+}
+
+// defaultAlgs is the default of Config.SigningAlgs.
+func defaultAlgs(offered []string) []string {
+	var ours []string
+	for _, alg := range signingAlgs {
+		if slices.Contains(offered, alg) {
+			ours = append(ours, alg)
+		}
+	}
+	if len(ours) == 0 || slices.Contains(ours, "RS256") {
+		return []string{"RS256"}
+	}
+	return ours
+}

@@ -1,0 +1,65 @@
+package authflow_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/internal/secret"
+)
+
+func TestNew(t *testing.T) {
+	tests := map[string]struct {
+		set  func(*authflow.Config)
+		word string // that the error begins with, after the issuer; "" = none
+	}{
+		"right":                    {func(*authflow.Config) {}, ""},
+		"path and trailing slash":  {func(c *authflow.Config) { c.Issuer = "https://id.example.com/realms/a/" }, ""},
+		"http on 127.0.0.1":        {func(c *authflow.Config) { c.Issuer = "http://127.0.0.1:8080" }, ""},
+		"http on [::1]":            {func(c *authflow.Config) { c.Issuer = "http://[::1]:8080" }, ""},
+		"http on localhost":        {func(c *authflow.Config) { c.Issuer = "http://localhost:8080/x" }, ""},
+		"a public client":          {func(c *authflow.Config) { c.ClientAuth, c.ClientSecret = "none", nil }, ""},
+		"form_post":                {func(c *authflow.Config) { c.ResponseMode = "form_post" }, ""},
+		"issuer empty":             {func(c *authflow.Config) { c.Issuer = "" }, "issuer:"},
+		"issuer over http":         {func(c *authflow.Config) { c.Issuer = "http://id.example.com" }, "issuer:"},
+		"issuer on a false host":   {func(c *authflow.Config) { c.Issuer = "http://127.0.0.1.example.com" }, "issuer:"},
+		"issuer without scheme":    {func(c *authflow.Config) { c.Issuer = "id.example.com" }, "issuer:"},
+		"issuer with user":         {func(c *authflow.Config) { c.Issuer = "https://a:b@id.example.com" }, "issuer:"},
+		"issuer with query":        {func(c *authflow.Config) { c.Issuer = "https://id.example.com?" }, "issuer:"},
+		"issuer with fragment":     {func(c *authflow.Config) { c.Issuer = "https://id.example.com#a" }, "issuer:"},
+		"issuer with a space":      {func(c *authflow.Config) { c.Issuer = "https://id.exam ple.com" }, "issuer:"},
+		"no client id":             {func(c *authflow.Config) { c.ClientID = "" }, "client_id:"},
+		"no secret":                {func(c *authflow.Config) { c.ClientSecret = nil }, "client_secret:"},
+		"no secret, post":          {func(c *authflow.Config) { c.ClientSecret, c.ClientAuth = nil, "client_secret_post" }, "client_secret:"},
+		"none, with a secret":      {func(c *authflow.Config) { c.ClientAuth = "none" }, "client_auth:"},
+		"private_key_jwt":          {func(c *authflow.Config) { c.ClientAuth = "private_key_jwt" }, "client_auth:"},
+		"no openid":                {func(c *authflow.Config) { c.Scopes = []string{"email"} }, "scopes:"},
+		"no scopes":                {func(c *authflow.Config) { c.Scopes = []string{} }, "scopes:"},
+		"two scopes in one":        {func(c *authflow.Config) { c.Scopes = []string{"openid", "a b"} }, "scopes:"},
+		"SEC-81 HS256":             {func(c *authflow.Config) { c.SigningAlgs = []string{"RS256", "HS256"} }, "signing_algs:"},
+		"SEC-81 none":              {func(c *authflow.Config) { c.SigningAlgs = []string{"none"} }, "signing_algs:"},
+		"response mode fragment":   {func(c *authflow.Config) { c.ResponseMode = "fragment" }, "response_mode:"},
+		"userinfo policy 3":        {func(c *authflow.Config) { c.UserInfo = 3 }, "userinfo:"},
+		"leeway of six minutes":    {func(c *authflow.Config) { c.Leeway = 6 * time.Minute }, "leeway:"},
+		"leeway of less than none": {func(c *authflow.Config) { c.Leeway = -1 }, "leeway:"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			cfg := authflow.Config{
+				Issuer: "https://id.example.com", ClientID: "app",
+				ClientSecret: func() (secret.String, error) { t.Error("the secret was read"); return secret.String{}, nil },
+			}
+			test.set(&cfg)
+			client, err := authflow.New(cfg)
+			switch {
+			case test.word == "" && err != nil:
+				t.Error(err)
+			case test.word == "" && (client.Issuer() != cfg.Issuer || client.ClientID() != cfg.ClientID):
+				t.Errorf("client of %q at %q", client.ClientID(), client.Issuer())
+			case test.word != "" && (err == nil || client != nil || !strings.Contains(err.Error(), `": `+test.word)):
+				t.Errorf("error is %v, want one about %s", err, test.word)
+			}
+		})
+	}
+}

@@ -1,0 +1,158 @@
+package authflow
+
+// Reason is the code of one check, the same on the page, in the log and as the
+// label of a metric. It is never made of what a browser or a provider sent.
+type Reason string
+
+// The authorization request.
+const (
+	ReasonRedirectURI Reason = "redirect_uri_invalid" // not absolute, or with a fragment
+)
+
+// The authorization response, in the order of its checks (RFC 6749 4.1.2, RFC
+// 9207 2.4).
+const (
+	ReasonResponseMalformed  Reason = "response_malformed"  // not an authorization response
+	ReasonDuplicateParameter Reason = "duplicate_parameter" // a parameter twice
+	ReasonStateUnknown       Reason = "state_unknown"       // this browser began no attempt with that state
+	ReasonStateUsed          Reason = "state_used"          // the attempt was finished before: told by the caller, who remembers
+	ReasonAttemptMismatch    Reason = "attempt_mismatch"    // begun at another issuer or client
+	ReasonAttemptExpired     Reason = "attempt_expired"     // begun more than AttemptLifetime ago
+	ReasonIssMissing         Reason = "iss_missing"         // promised by the provider's metadata
+	ReasonIssMismatch        Reason = "iss_mismatch"        // another provider answers
+	ReasonProviderDenied     Reason = "provider_denied"     // error=access_denied
+	ReasonProviderError      Reason = "provider_error"      // any other error
+	ReasonCodeMissing        Reason = "code_missing"        // neither error nor code
+)
+
+// The token endpoint (RFC 6749 5, 6).
+const (
+	ReasonClientSecret        Reason = "client_secret_unreadable" // Config.ClientSecret failed
+	ReasonClientAuth          Reason = "client_auth_unsupported"  // the provider takes no method that we have
+	ReasonProviderUnavailable Reason = "provider_unavailable"     // no connection, a timeout, 408, 429 or 5xx
+	ReasonTokenEndpoint       Reason = "token_endpoint_error"     // refused, but not because of the grant; or no token response
+	ReasonTokenType           Reason = "token_type_refused"       // not Bearer
+	ReasonCodeRefused         Reason = "code_refused"             // invalid_grant for a code
+	ReasonRefreshRefused      Reason = "refresh_refused"          // invalid_grant for a refresh token
+)
+
+// The ID token, in the order of its checks (OIDC Core 3.1.3.7).
+const (
+	ReasonIDTokenMissing   Reason = "id_token_missing"
+	ReasonIDTokenMalformed Reason = "id_token_malformed" // not one compact JWS over one unambiguous JSON object
+	ReasonIDTokenHeader    Reason = "header_refused"     // crit, b64, or the typ of another kind of token
+	ReasonAlg              Reason = "alg_refused"
+	ReasonKeysUnavailable  Reason = "keys_unavailable" // the provider's keys could not be fetched
+	ReasonKeyUnknown       Reason = "key_unknown"      // the provider publishes no key that fits
+	ReasonSignature        Reason = "signature_invalid"
+	ReasonClaimMalformed   Reason = "claim_malformed" // a claim of the protocol has the wrong type or range
+	ReasonIDTokenIssuer    Reason = "id_token_iss_mismatch"
+	ReasonSubMissing       Reason = "sub_missing"
+	ReasonSubMalformed     Reason = "sub_malformed" // more than 255 characters, or not printable ASCII
+	ReasonAudMismatch      Reason = "aud_mismatch"
+	ReasonAudUntrusted     Reason = "aud_untrusted"
+	ReasonAzpMismatch      Reason = "azp_mismatch"
+	ReasonExpMissing       Reason = "exp_missing"
+	ReasonTokenExpired     Reason = "token_expired"
+	ReasonIatMissing       Reason = "iat_missing"
+	ReasonClockSkew        Reason = "clock_skew"  // iat or nbf in the future
+	ReasonTokenStale       Reason = "token_stale" // issued too long ago to be the answer
+	ReasonNonce            Reason = "nonce_mismatch"
+	ReasonAtHash           Reason = "at_hash_mismatch"
+)
+
+// The refreshed ID token (OIDC Core 12.2).
+const (
+	ReasonRefreshIssuer   Reason = "refresh_issuer_mismatch"
+	ReasonRefreshSubject  Reason = "refresh_subject_mismatch"
+	ReasonRefreshAuthTime Reason = "refresh_auth_time_mismatch"
+)
+
+// UserInfo (OIDC Core 5.3), discovery (OIDC Discovery 4) and logout (OIDC
+// RP-Initiated Logout 2).
+const (
+	ReasonUserInfo        Reason = "userinfo_failed"
+	ReasonUserInfoMissing Reason = "userinfo_missing"     // required, but the provider has no such endpoint
+	ReasonUserInfoJWT     Reason = "userinfo_jwt_refused" // application/jwt
+	ReasonUserInfoSubject Reason = "userinfo_sub_mismatch"
+	ReasonDiscovery       Reason = "discovery_failed"
+	ReasonDiscoveryIssuer Reason = "discovery_issuer_mismatch"
+	ReasonNoEndSession    Reason = "no_end_session"
+)
+
+// The sentences that a person may read. They are few on purpose: what exactly
+// was wrong with a token helps nobody who cannot see the log.
+const (
+	publicRestart  = "This sign-in cannot be completed any more. Please start again."
+	publicDenied   = "The sign-in service did not sign you in."
+	publicRejected = "The sign-in service sent an answer that this site does not accept."
+	publicLater    = "The sign-in service cannot be reached at the moment. Please try again shortly."
+	publicSetup    = "Signing in is not set up correctly on this site."
+	publicOver     = "Your session is over. Please sign in again."
+	publicNoLogout = "The sign-in service offers no sign-out."
+)
+
+// verdict is what follows from a reason.
+type verdict struct {
+	kind   Kind
+	public string
+}
+
+// verdicts has an entry for every reason.
+var verdicts = map[Reason]verdict{
+	ReasonRedirectURI: {Internal, publicSetup},
+
+	ReasonResponseMalformed:  {BadRequest, publicRestart},
+	ReasonDuplicateParameter: {BadRequest, publicRestart},
+	ReasonStateUnknown:       {BadRequest, publicRestart},
+	ReasonStateUsed:          {BadRequest, publicRestart},
+	ReasonAttemptMismatch:    {BadRequest, publicRestart},
+	ReasonAttemptExpired:     {BadRequest, publicRestart},
+	ReasonIssMissing:         {BadRequest, publicRejected},
+	ReasonIssMismatch:        {BadRequest, publicRejected},
+	ReasonProviderDenied:     {Denied, publicDenied},
+	ReasonProviderError:      {Provider, publicDenied},
+	ReasonCodeMissing:        {BadRequest, publicRestart},
+
+	ReasonClientSecret:        {Internal, publicSetup},
+	ReasonClientAuth:          {Internal, publicSetup},
+	ReasonProviderUnavailable: {Unavailable, publicLater},
+	ReasonTokenEndpoint:       {Provider, publicRejected},
+	ReasonTokenType:           {Provider, publicRejected},
+	ReasonCodeRefused:         {BadRequest, publicRestart},
+	ReasonRefreshRefused:      {NoLogin, publicOver},
+
+	ReasonIDTokenMissing:   {Provider, publicRejected},
+	ReasonIDTokenMalformed: {Provider, publicRejected},
+	ReasonIDTokenHeader:    {Provider, publicRejected},
+	ReasonAlg:              {Provider, publicRejected},
+	ReasonKeysUnavailable:  {Unavailable, publicLater},
+	ReasonKeyUnknown:       {Provider, publicRejected},
+	ReasonSignature:        {Provider, publicRejected},
+	ReasonClaimMalformed:   {Provider, publicRejected},
+	ReasonIDTokenIssuer:    {Provider, publicRejected},
+	ReasonSubMissing:       {Provider, publicRejected},
+	ReasonSubMalformed:     {Provider, publicRejected},
+	ReasonAudMismatch:      {Provider, publicRejected},
+	ReasonAudUntrusted:     {Provider, publicRejected},
+	ReasonAzpMismatch:      {Provider, publicRejected},
+	ReasonExpMissing:       {Provider, publicRejected},
+	ReasonTokenExpired:     {Provider, publicRejected},
+	ReasonIatMissing:       {Provider, publicRejected},
+	ReasonClockSkew:        {Provider, publicRejected},
+	ReasonTokenStale:       {Provider, publicRejected},
+	ReasonNonce:            {Provider, publicRejected},
+	ReasonAtHash:           {Provider, publicRejected},
+
+	ReasonRefreshIssuer:   {NoLogin, publicOver},
+	ReasonRefreshSubject:  {NoLogin, publicOver},
+	ReasonRefreshAuthTime: {NoLogin, publicOver},
+
+	ReasonUserInfo:        {Provider, publicRejected},
+	ReasonUserInfoMissing: {Provider, publicSetup},
+	ReasonUserInfoJWT:     {Provider, publicRejected},
+	ReasonUserInfoSubject: {Provider, publicRejected},
+	ReasonDiscovery:       {Unavailable, publicLater},
+	ReasonDiscoveryIssuer: {Provider, publicSetup},
+	ReasonNoEndSession:    {Provider, publicNoLogout},
+}
