@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -24,6 +23,8 @@ const (
 	secretBytes    = 32
 	stateDigits    = 7  // base 36 seconds, until the year 4453
 	stateBytes     = 16 // of randomness (RFC 6749 10.10)
+	bindingBytes   = 16 // of SHA-256
+	attemptHead    = 1 + bindingBytes + secretBytes
 )
 
 // ErrAttemptMalformed means that the bytes are not from Attempt.MarshalBinary.
@@ -31,7 +32,8 @@ var ErrAttemptMalformed = errors.New("malformed login attempt")
 
 // Attempt is one login attempt: what was asked, so that the answer can be
 // compared with it. It belongs to the browser that began it and to nobody else;
-// the caller seals it into that browser's cookie, and lets it be finished once.
+// the caller seals it into that browser's cookie, under its State, and lets it be
+// finished once.
 type Attempt struct {
 	// State is the state parameter (RFC 6749 10.12). It begins with the time of
 	// creation, so that attempts sort by their state. It consists of letters,
@@ -39,15 +41,14 @@ type Attempt struct {
 	State string
 	// Provider is the caller's name for the client that began the attempt.
 	Provider string
-	// Issuer and ClientID are those of that client.
-	Issuer, ClientID string
-	// RedirectURI is where the answer is expected.
-	RedirectURI string
 	// ReturnTo is where the browser goes after the login.
 	ReturnTo string
 	// Created is when the attempt began, in whole seconds.
 	Created time.Time
 
+	// binding is a digest of the issuer, the client and the redirect URI that the
+	// attempt was begun with.
+	binding [bindingBytes]byte
 	// secret is what nonce and verifier are made from. It leaves the attempt
 	// only inside its encoding.
 	secret secret.String
@@ -91,49 +92,53 @@ func (a *Attempt) derive(use string) string {
 // Expires returns when the attempt can no longer be finished.
 func (a *Attempt) Expires() time.Time { return a.Created.Add(AttemptLifetime) }
 
-// MarshalBinary encodes the attempt, secret included: seal it. It fails if a
-// field has more than 65535 bytes.
+// MarshalBinary encodes the attempt, secret included: seal it. State is not in
+// it: it is what the caller finds the attempt by. It fails if Provider has more
+// than 255 bytes.
 func (a *Attempt) MarshalBinary() ([]byte, error) {
-	data := []byte{attemptVersion}
-	for _, field := range a.fields() {
-		if len(*field) > math.MaxUint16 {
-			return nil, fmt.Errorf("login attempt: a field of %d bytes", len(*field))
-		}
-		data = binary.BigEndian.AppendUint16(data, uint16(len(*field)))
-		data = append(data, *field...)
+	if len(a.Provider) > math.MaxUint8 {
+		return nil, fmt.Errorf("login attempt: a provider's name of %d bytes", len(a.Provider))
 	}
-	return append(data, a.secret.Reveal()...), nil
+	data := []byte{attemptVersion}
+	data = append(data, a.binding[:]...)
+	data = append(data, a.secret.Reveal()...)
+	data = append(data, byte(len(a.Provider)))
+	data = append(data, a.Provider...)
+	return append(data, a.ReturnTo...), nil
 }
 
-// ParseAttempt decodes what MarshalBinary has encoded, and nothing else:
-// ErrAttemptMalformed.
-func ParseAttempt(data []byte) (*Attempt, error) {
-	if len(data) == 0 || data[0] != attemptVersion {
-		return nil, fmt.Errorf("%w: another version", ErrAttemptMalformed)
-	}
-	data = data[1:]
-	var a Attempt
-	for _, field := range a.fields() {
-		if len(data) < 2 || len(data)-2 < int(binary.BigEndian.Uint16(data)) {
-			return nil, fmt.Errorf("%w: cut off", ErrAttemptMalformed)
-		}
-		end := 2 + int(binary.BigEndian.Uint16(data))
-		*field, data = string(data[2:end]), data[end:]
-	}
-	if len(data) != secretBytes {
-		return nil, fmt.Errorf("%w: %d bytes instead of the secret", ErrAttemptMalformed, len(data))
-	}
-	a.secret = secret.New(string(data))
-	var err error
-	if a.Created, err = parseState(a.State); err != nil {
+// ParseAttempt decodes what MarshalBinary has encoded for the attempt of a state,
+// and nothing else: ErrAttemptMalformed.
+func ParseAttempt(state string, data []byte) (*Attempt, error) {
+	created, err := parseState(state)
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAttemptMalformed, err)
 	}
-	return &a, nil
+	if len(data) <= attemptHead || data[0] != attemptVersion {
+		return nil, fmt.Errorf("%w: cut off, or another version", ErrAttemptMalformed)
+	}
+	a := &Attempt{State: state, Created: created}
+	copy(a.binding[:], data[1:])
+	a.secret = secret.New(string(data[1+bindingBytes : attemptHead]))
+	name := int(data[attemptHead])
+	rest := data[attemptHead+1:]
+	if len(rest) < name {
+		return nil, fmt.Errorf("%w: cut off", ErrAttemptMalformed)
+	}
+	a.Provider, a.ReturnTo = string(rest[:name]), string(rest[name:])
+	return a, nil
 }
 
-// fields lists what is encoded as text, in order. Created stands in State.
-func (a *Attempt) fields() []*string {
-	return []*string{&a.State, &a.Provider, &a.Issuer, &a.ClientID, &a.RedirectURI, &a.ReturnTo}
+// bindingOf digests what an attempt is begun with and finished at, so that it is
+// compared without making the cookie longer. Lengths stand in front: no two
+// triples have one digest.
+func bindingOf(issuer, clientID, redirectURI string) (binding [bindingBytes]byte) {
+	digest := sha256.New()
+	for _, part := range []string{issuer, clientID, redirectURI} {
+		fmt.Fprintf(digest, "%d:%s", len(part), part)
+	}
+	copy(binding[:], digest.Sum(nil))
+	return binding
 }
 
 // encodeState makes a state from a time and randomness.

@@ -22,8 +22,8 @@ var (
 
 func testAttempt(now time.Time) *Attempt {
 	a := newAttempt(now)
-	a.Provider, a.Issuer, a.ClientID = "idp", "https://id.example.com", "app"
-	a.RedirectURI, a.ReturnTo = "https://app.example.com/oauth2/callback", "/there?a=b&c=\x00%"
+	a.Provider, a.ReturnTo = "idp", "/there?a=b&c=\x00%"
+	a.binding = bindingOf("https://id.example.com", "app", "https://app.example.com/oauth2/callback")
 	return a
 }
 
@@ -87,42 +87,58 @@ func TestAttemptEncoding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := ParseAttempt(data)
+	b, err := ParseAttempt(a.State, data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.EqualFunc(a.fields(), b.fields(), func(x, y *string) bool { return *x == *y }) ||
+	if a.State != b.State || a.Provider != b.Provider || a.ReturnTo != b.ReturnTo || a.binding != b.binding ||
 		!a.Created.Equal(b.Created) || a.Nonce() != b.Nonce() || a.verifier() != b.verifier() {
 		t.Errorf("%+v became %+v", a, b)
 	}
-	a.ReturnTo = strings.Repeat("x", 1<<16)
+	a.Provider = strings.Repeat("x", 256)
 	if data, err := a.MarshalBinary(); err == nil {
-		t.Errorf("64 KiB in one field made %d bytes", len(data))
+		t.Errorf("a name of 256 bytes made %d bytes", len(data))
+	}
+}
+
+// TestBindingIsUnambiguous: SEC-85, SEC-86. No character moved from one part to
+// the next leaves the digest as it is.
+func TestBindingIsUnambiguous(t *testing.T) {
+	seen := map[[bindingBytes]byte][]string{}
+	for _, parts := range [][]string{{"ab", "c", ""}, {"a", "bc", ""}, {"abc", "", ""}, {"", "abc", ""}, {"a", "b", "c"}, {"1:a", "", "bc"}, {"", "", "abc"}} {
+		binding := bindingOf(parts[0], parts[1], parts[2])
+		if other, taken := seen[binding]; taken {
+			t.Errorf("%q and %q have one digest", parts, other)
+		}
+		seen[binding] = parts
 	}
 }
 
 func TestParseAttemptRefuses(t *testing.T) {
-	data, err := testAttempt(time.Unix(1800000000, 0)).MarshalBinary()
+	attempt := testAttempt(time.Unix(1800000000, 0))
+	data, err := attempt.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	with := func(i int, b byte) []byte { c := bytes.Clone(data); c[i] = b; return c }
-	tests := map[string][]byte{
-		"nothing":                nil,
-		"another version":        with(0, 2),
-		"one byte more":          append(bytes.Clone(data), 0),
-		"state without time":     with(3, '-'),
-		"state in upper case":    with(4, 'T'),
-		"state with a semicolon": with(12, ';'),
-		"state with a newline":   with(12, '\n'),
-		"state too long":         with(2, 30),
-		"field beyond the end":   with(1, 0xff),
+	type input struct {
+		state string
+		data  []byte
 	}
-	for i := range data {
-		tests[fmt.Sprintf("cut off after %d", i)] = data[:i]
+	tests := map[string]input{
+		"nothing":                {attempt.State, nil},
+		"another version":        {attempt.State, append([]byte{2}, data[1:]...)},
+		"state without time":     {"-" + attempt.State[1:], data},
+		"state in upper case":    {strings.ToUpper(attempt.State[:7]) + attempt.State[7:], data},
+		"state with a semicolon": {attempt.State[:9] + ";" + attempt.State[10:], data},
+		"state with a newline":   {attempt.State[:9] + "\n" + attempt.State[10:], data},
+		"state too long":         {attempt.State + "A", data},
+		"no state":               {"", data},
 	}
-	for name, data := range tests {
-		if a, err := ParseAttempt(data); !errors.Is(err, ErrAttemptMalformed) || a != nil {
+	for i := range attemptHead + 1 + len(attempt.Provider) {
+		tests[fmt.Sprintf("cut off after %d", i)] = input{attempt.State, data[:i]}
+	}
+	for name, in := range tests {
+		if a, err := ParseAttempt(in.state, in.data); !errors.Is(err, ErrAttemptMalformed) || a != nil {
 			t.Errorf("%s: %v, %v", name, a, err)
 		}
 	}
@@ -131,20 +147,21 @@ func TestParseAttemptRefuses(t *testing.T) {
 // FuzzParseAttempt: it never panics, and what it accepts is exactly what
 // MarshalBinary makes.
 func FuzzParseAttempt(f *testing.F) {
-	data, err := testAttempt(time.Unix(1800000000, 0)).MarshalBinary()
+	attempt := testAttempt(time.Unix(1800000000, 0))
+	data, err := attempt.MarshalBinary()
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(data)
-	f.Add(data[:40])
-	f.Add([]byte{attemptVersion})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		a, err := ParseAttempt(data)
+	f.Add(attempt.State, data)
+	f.Add(attempt.State, data[:40])
+	f.Add("", []byte{attemptVersion})
+	f.Fuzz(func(t *testing.T, state string, data []byte) {
+		a, err := ParseAttempt(state, data)
 		if err != nil {
 			return
 		}
 		again, err := a.MarshalBinary()
-		if err != nil || !bytes.Equal(again, data) {
+		if err != nil || !bytes.Equal(again, data) || a.State != state {
 			t.Fatalf("%x became %x, %v", data, again, err)
 		}
 		if !urlSafe.MatchString(a.State) {

@@ -37,8 +37,8 @@ func (c *Client) Begin(ctx context.Context, req AuthorizationRequest) (*Attempt,
 		return nil, "", err
 	}
 	a := newAttempt(c.cfg.Now())
-	a.Provider, a.RedirectURI, a.ReturnTo = req.Provider, req.RedirectURI, req.ReturnTo
-	a.Issuer, a.ClientID = c.cfg.Issuer, c.cfg.ClientID
+	a.Provider, a.ReturnTo = req.Provider, req.ReturnTo
+	a.binding = bindingOf(c.cfg.Issuer, c.cfg.ClientID, req.RedirectURI)
 	location, err := withParameters(meta.AuthorizationEndpoint, map[string]string{
 		"response_type":         "code", // RFC 9700 2.1.2: no tokens through the browser
 		"response_mode":         c.cfg.ResponseMode,

@@ -149,16 +149,29 @@ type Grant struct {
 	AccessExpiry time.Time
 }
 
-// Finish turns an authorization response into a grant. attempt is the one that
-// this browser began with the response's state, nil if it began none; the caller
-// lets each be finished once. The order of the checks is that of the
+// FinishRequest is what the caller knows when an authorization response comes.
+type FinishRequest struct {
+	// Attempt is the one that this browser began with the response's state, nil
+	// if it began none. The caller lets each be finished once.
+	Attempt *Attempt
+	// Response is what came.
+	Response AuthorizationResponse
+	// RedirectURI is where it came to: the one that the attempt was begun with.
+	RedirectURI string
+	// NeededClaims are the paths (see [Claims.Lookup]) whose absence from the ID
+	// token UserInfoOnMissingClaims acts upon.
+	NeededClaims []string
+}
+
+// Finish turns an authorization response into a grant. The order of the checks is that of the
 // specifications: state, issuer, error, code, tokens, ID token, UserInfo; nothing
 // is asked of the provider before the response is known to be its own.
 //
 // Every error is an *Error; those of Kind Unavailable say that the provider
 // could not be reached, and the attempt is spent all the same.
-func (c *Client) Finish(ctx context.Context, attempt *Attempt, response AuthorizationResponse) (*Grant, error) {
-	if err := c.checkAttempt(attempt, response.State); err != nil {
+func (c *Client) Finish(ctx context.Context, req FinishRequest) (*Grant, error) {
+	attempt, response := req.Attempt, req.Response
+	if err := c.checkAttempt(attempt, response.State, req.RedirectURI); err != nil {
 		return nil, err
 	}
 	meta, err := c.metadata(ctx)
@@ -175,7 +188,7 @@ func (c *Client) Finish(ctx context.Context, attempt *Attempt, response Authoriz
 	tokens, err := c.requestTokens(ctx, url.Values{ // RFC 6749 4.1.3, RFC 7636 4.5
 		"grant_type":    {"authorization_code"},
 		"code":          {response.Code.Reveal()},
-		"redirect_uri":  {attempt.RedirectURI},
+		"redirect_uri":  {req.RedirectURI},
 		"code_verifier": {attempt.verifier()},
 	}, ReasonCodeRefused)
 	if err != nil {
@@ -190,7 +203,7 @@ func (c *Client) Finish(ctx context.Context, attempt *Attempt, response Authoriz
 	}
 	grant := c.newGrant(claims, tokens)
 	grant.Nonce = attempt.Nonce()
-	grant.Claims, err = c.withUserInfo(ctx, claims, grant.Subject, tokens.access)
+	grant.Claims, err = c.withUserInfo(ctx, claims, grant.Subject, tokens.access, req.NeededClaims)
 	if err != nil {
 		return nil, err
 	}
@@ -219,16 +232,16 @@ func (c *Client) newGrant(claims Claims, t *tokens) *Grant {
 }
 
 // checkAttempt: RFC 6749 10.12, RFC 9700 4.7.1. The response belongs to an
-// attempt that this browser began, at this client, and not too long ago. Else
+// attempt that this browser began, at this client and address, and not too long ago. Else
 // somebody could be signed in as the one who sent the link (SEC-60), or a code
 // reach a provider that it is not from (SEC-65).
-func (c *Client) checkAttempt(attempt *Attempt, state string) error {
+func (c *Client) checkAttempt(attempt *Attempt, state, redirectURI string) error {
 	if attempt == nil || subtle.ConstantTimeCompare([]byte(attempt.State), []byte(state)) != 1 {
 		return NewError(ReasonStateUnknown, errors.New("no attempt of this browser has that state"))
 	}
-	if attempt.Issuer != c.cfg.Issuer || attempt.ClientID != c.cfg.ClientID {
+	if attempt.binding != bindingOf(c.cfg.Issuer, c.cfg.ClientID, redirectURI) {
 		return NewError(ReasonAttemptMismatch,
-			fmt.Errorf("begun at %q as %q", attempt.Issuer, attempt.ClientID))
+			fmt.Errorf("begun at another issuer than %q, as another client than %q, or for another address than %q", c.cfg.Issuer, c.cfg.ClientID, redirectURI))
 	}
 	if age := c.cfg.Now().Sub(attempt.Created); age > AttemptLifetime || age < -c.cfg.Leeway {
 		return NewError(ReasonAttemptExpired, fmt.Errorf("begun %s ago", age))

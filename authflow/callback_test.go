@@ -94,7 +94,7 @@ func TestFormPost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.client.Finish(t.Context(), attempt, response); err != nil {
+	if _, err := s.client.Finish(t.Context(), s.finish(attempt, response)); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,6 +1,7 @@
 package authflow_test
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"runtime"
@@ -121,7 +122,6 @@ func TestDiscoveryHangs(t *testing.T) {
 			b.Faults = map[string]testop.Fault{testop.Discovery: {Hang: true}}
 		})
 		began := time.Now()
-		before := runtime.NumGoroutine()
 		for range 10 {
 			var wait sync.WaitGroup
 			for range 100 {
@@ -135,13 +135,10 @@ func TestDiscoveryHangs(t *testing.T) {
 			}
 			wait.Wait()
 			synctest.Wait()
-			left := runtime.NumGoroutine() - before
-			for tries := 0; left > 5 && tries < 1000; tries++ { // those that have just ended still count
-				runtime.Gosched()
-				left = runtime.NumGoroutine() - before
-			}
-			if left > 5 {
-				t.Fatalf("%d goroutines are left", left)
+			stacks := make([]byte, 1<<20)
+			stacks = stacks[:runtime.Stack(stacks, true)]
+			if left := bytes.Count(stacks, []byte("]).run(")); left > 1 {
+				t.Fatalf("%d attempts at once\n%s", left, stacks)
 			}
 		}
 		attempts := int(time.Since(began)/(4*time.Second)) + 1
@@ -156,6 +153,27 @@ func TestDiscoveryHangs(t *testing.T) {
 			t.Errorf("%d attempts for nobody", more)
 		}
 	})
+}
+
+// TestDiscoveryRecovers: P01. Whenever a provider that hung comes back, a login
+// works five seconds later.
+func TestDiscoveryRecovers(t *testing.T) {
+	for phase := time.Duration(0); phase < 20*time.Second; phase += 500 * time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			s := newMemoryRP(t)
+			s.p.Set(func(b *testop.Behaviour) {
+				b.Faults = map[string]testop.Fault{testop.Discovery: {Hang: true}}
+			})
+			for began := time.Now(); time.Since(began) < phase; time.Sleep(100 * time.Millisecond) {
+				wantError(t, s.client.Ready(), authflow.ReasonDiscovery, authflow.Unavailable)
+			}
+			s.p.Behave()
+			time.Sleep(5 * time.Second)
+			if err := start(t, s.client); err != nil {
+				t.Errorf("%s after the first attempt, and five more: %v", phase, err)
+			}
+		})
+	}
 }
 
 // TestDiscoveryStale: metadata is fetched again after 24 hours, in the
@@ -175,6 +193,7 @@ func TestDiscoveryStale(t *testing.T) {
 			if err := start(t, s.client); err != nil {
 				t.Fatalf("with the provider away: %v", err)
 			}
+			synctest.Wait()
 		}
 		s.p.Up(t)
 		s.p.Set(func(b *testop.Behaviour) { b.Discovery = testop.Edit{"issuer": "https://evil.example"} })

@@ -27,13 +27,14 @@ type rp struct {
 	p       *testop.Provider
 	client  *authflow.Client
 	network http.RoundTripper // nil: the default
+	needed  []string          // FinishRequest.NeededClaims
 }
 
 // newRP starts a provider and a client for it.
 func newRP(t testing.TB, options ...func(*authflow.Config)) rp {
 	t.Helper()
 	p := testop.Start(t)
-	return rp{t, p, newClient(t, p, options...), nil}
+	return rp{t: t, p: p, client: newClient(t, p, options...)}
 }
 
 // newMemoryRP is newRP without a socket, for a synctest bubble.
@@ -42,7 +43,7 @@ func newMemoryRP(t testing.TB, options ...func(*authflow.Config)) rp {
 	p := testop.New()
 	t.Cleanup(func() { time.Sleep(time.Minute) }) // what runs in the background ends by itself
 	overMemory := func(cfg *authflow.Config) { cfg.Transport = p.Transport() }
-	return rp{t, p, newClient(t, p, append(options, overMemory)...), p.Transport()}
+	return rp{t: t, p: p, client: newClient(t, p, append(options, overMemory)...), network: p.Transport()}
 }
 
 func newClient(t testing.TB, p *testop.Provider, options ...func(*authflow.Config)) *authflow.Client {
@@ -96,14 +97,19 @@ func (s rp) login(user string) (*authflow.Grant, error) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if attempt, err = authflow.ParseAttempt(data); err != nil {
+	if attempt, err = authflow.ParseAttempt(attempt.State, data); err != nil {
 		s.t.Fatal(err)
 	}
 	response, err := authflow.ParseAuthorizationResponse(callback)
 	if err != nil {
 		return nil, err
 	}
-	return s.client.Finish(s.t.Context(), attempt, response)
+	return s.client.Finish(s.t.Context(), s.finish(attempt, response))
+}
+
+// finish is the request with which a response is finished.
+func (s rp) finish(attempt *authflow.Attempt, response authflow.AuthorizationResponse) authflow.FinishRequest {
+	return authflow.FinishRequest{Attempt: attempt, Response: response, RedirectURI: redirectURI, NeededClaims: s.needed}
 }
 
 // mustLogin is a login that must work.
@@ -354,7 +360,7 @@ func TestFinishRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			// Each has a client of its own: one row must not use up another's
 			// forced fetches of keys.
-			s := rp{t, s.p, newClient(t, s.p, func(cfg *authflow.Config) { cfg.UserInfo = authflow.UserInfoRequired }), nil}
+			s := rp{t: t, p: s.p, client: newClient(t, s.p, func(cfg *authflow.Config) { cfg.UserInfo = authflow.UserInfoRequired })}
 			s.p.Behave()
 			s.p.Set(test.misbehave)
 			calls := s.p.Calls(testop.UserInfo)
@@ -472,7 +478,7 @@ func TestFinishAccepts(t *testing.T) {
 			if strings.HasPrefix(name, "PS256") { // testop publishes its RSA key for RS256
 				p.Set(func(b *testop.Behaviour) { b.Faults = map[string]testop.Fault{testop.JWKS: jwksWithoutAlg(t, p)} })
 			}
-			rp{t, p, newClient(t, p, option), nil}.mustLogin("alice")
+			rp{t: t, p: p, client: newClient(t, p, option)}.mustLogin("alice")
 		})
 	}
 }
@@ -507,13 +513,14 @@ func TestAccessExpiry(t *testing.T) {
 		expiresIn any
 		want      time.Time
 	}{
-		"a number":  {90, now.Add(90 * time.Second)},
-		"in quotes": {"90", now.Add(90 * time.Second)},
-		"absent":    {testop.Absent, time.Time{}},
-		"null":      {nil, time.Time{}},
-		"zero":      {0, time.Time{}},
-		"negative":  {-5, time.Time{}},
-		"an age":    {int64(1) << 60, now.Add((1<<31 - 1) * time.Second)},
+		"a number":         {90, now.Add(90 * time.Second)},
+		"in quotes":        {"90", now.Add(90 * time.Second)},
+		"absent":           {testop.Absent, time.Time{}},
+		"null":             {nil, time.Time{}},
+		"zero":             {0, time.Time{}},
+		"far too negative": {int64(-9223372037), time.Time{}},
+		"negative":         {-5, time.Time{}},
+		"an age":           {int64(1) << 60, now.Add((1<<31 - 1) * time.Second)},
 	} {
 		s.p.Set(func(b *testop.Behaviour) { b.TokenResponse = testop.Edit{"expires_in": test.expiresIn} })
 		if got := s.mustLogin("alice").AccessExpiry; !got.Equal(test.want) {
@@ -563,7 +570,7 @@ func TestFinishWrongAttempt(t *testing.T) {
 			}
 			now = now.Add(test.later)
 			calls := s.p.Calls(testop.Token)
-			_, err = test.client.Finish(t.Context(), attempt, response)
+			_, err = test.client.Finish(t.Context(), s.finish(attempt, response))
 			wantError(t, err, test.reason, authflow.BadRequest)
 			if s.p.Calls(testop.Token) != calls {
 				t.Error("the token endpoint was asked")
@@ -584,8 +591,8 @@ func TestFinishOtherVerifier(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data[len(data)-1] ^= 1
-	forged, err := authflow.ParseAttempt(data)
+	data[20] ^= 1 // one bit of the secret
+	forged, err := authflow.ParseAttempt(attempt.State, data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -593,7 +600,7 @@ func TestFinishOtherVerifier(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.client.Finish(t.Context(), forged, response)
+	_, err = s.client.Finish(t.Context(), s.finish(forged, response))
 	wantError(t, err, authflow.ReasonCodeRefused, authflow.BadRequest)
 }
 
@@ -762,7 +769,7 @@ func TestCancelledLogin(t *testing.T) {
 				}
 				cancel()
 			}()
-			if _, err := client.Finish(ctx, attempt, response); !errors.Is(err, context.Canceled) {
+			if _, err := client.Finish(ctx, s.finish(attempt, response)); !errors.Is(err, context.Canceled) {
 				t.Errorf("%v, want %v", err, context.Canceled)
 			}
 		})

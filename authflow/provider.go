@@ -21,7 +21,7 @@ const (
 	// UserInfoOff never asks.
 	UserInfoOff UserInfoPolicy = iota
 	// UserInfoOnMissingClaims asks if the ID token lacks one of
-	// Config.NeededClaims and the provider has the endpoint.
+	// FinishRequest.NeededClaims and the provider has the endpoint.
 	UserInfoOnMissingClaims
 	// UserInfoRequired always asks; without an answer nobody signs in.
 	UserInfoRequired
@@ -67,9 +67,6 @@ type Config struct {
 	TrustedAudiences []string
 	// UserInfo says when the UserInfo endpoint is asked. Default: never.
 	UserInfo UserInfoPolicy
-	// NeededClaims are the paths (see [Claims.Lookup]) whose absence from the ID
-	// token UserInfoOnMissingClaims acts upon.
-	NeededClaims []string
 	// Transport sends the requests. Default: one of its own, with the proxy that
 	// the environment names.
 	Transport http.RoundTripper
@@ -130,7 +127,6 @@ func withDefaults(cfg Config) Config {
 	cfg.Scopes = slices.Clone(cfg.Scopes)
 	cfg.SigningAlgs = slices.Clone(cfg.SigningAlgs)
 	cfg.TrustedAudiences = slices.Clone(cfg.TrustedAudiences)
-	cfg.NeededClaims = slices.Clone(cfg.NeededClaims)
 	return cfg
 }
 

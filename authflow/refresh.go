@@ -21,6 +21,8 @@ type RefreshRequest struct {
 	// RefreshToken is the newest that the provider gave. It is used up: two
 	// refreshes with one token are two too many, and the caller prevents them.
 	RefreshToken secret.String
+	// NeededClaims is as in FinishRequest.
+	NeededClaims []string
 }
 
 // Refresh gets new tokens for a session (RFC 6749 6, OIDC Core 12).
@@ -63,7 +65,7 @@ func (c *Client) Refresh(ctx context.Context, req RefreshRequest) (*Grant, error
 	}
 	grant := c.newGrant(claims, tokens)
 	grant.Subject, grant.Nonce, grant.AuthTime = req.Subject, req.Nonce, req.AuthTime
-	grant.Claims, err = c.withUserInfo(ctx, claims, req.Subject, tokens.access)
+	grant.Claims, err = c.withUserInfo(ctx, claims, req.Subject, tokens.access, req.NeededClaims)
 	switch {
 	case ReasonOf(err) == ReasonUserInfoSubject:
 		return nil, final(err)

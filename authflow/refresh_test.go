@@ -69,9 +69,11 @@ func TestRefreshKeeps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newRP(t)
 			first := s.mustLogin("bob")
-			client := newClient(t, s.p, func(cfg *authflow.Config) { cfg.UserInfo, cfg.NeededClaims = test.policy, test.needed })
+			client := newClient(t, s.p, func(cfg *authflow.Config) { cfg.UserInfo = test.policy })
 			s.p.Set(test.misbehave)
-			second, err := client.Refresh(t.Context(), request(first))
+			req := request(first)
+			req.NeededClaims = test.needed
+			second, err := client.Refresh(t.Context(), req)
 			if err != nil {
 				t.Fatal(err)
 			}

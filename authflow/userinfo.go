@@ -21,8 +21,8 @@ var verifiedBy = map[string]string{"email": "email_verified", "phone_number": "p
 
 // withUserInfo returns what is known of the subject: the claims of the ID token,
 // which may be nil, and what UserInfo adds to them if the policy asks for it.
-func (c *Client) withUserInfo(ctx context.Context, claims Claims, subject, accessToken string) (Claims, error) {
-	if !c.needsUserInfo(claims) {
+func (c *Client) withUserInfo(ctx context.Context, claims Claims, subject, accessToken string, needed []string) (Claims, error) {
+	if !c.needsUserInfo(claims, needed) {
 		return claims, nil
 	}
 	meta, err := c.metadata(ctx)
@@ -48,12 +48,12 @@ func (c *Client) withUserInfo(ctx context.Context, claims Claims, subject, acces
 }
 
 // needsUserInfo tells whether the policy asks for UserInfo.
-func (c *Client) needsUserInfo(claims Claims) bool {
+func (c *Client) needsUserInfo(claims Claims, needed []string) bool {
 	switch c.cfg.UserInfo {
 	case UserInfoRequired:
 		return true
 	case UserInfoOnMissingClaims:
-		return slices.ContainsFunc(c.cfg.NeededClaims, func(path string) bool {
+		return slices.ContainsFunc(needed, func(path string) bool {
 			_, ok := claims.Lookup(path)
 			return !ok
 		})

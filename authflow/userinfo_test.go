@@ -31,7 +31,8 @@ func TestUserInfoPolicy(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := newRP(t, func(cfg *authflow.Config) { cfg.UserInfo, cfg.NeededClaims = test.policy, test.needed })
+			s := newRP(t, func(cfg *authflow.Config) { cfg.UserInfo = test.policy })
+			s.needed = test.needed
 			s.p.Set(test.set)
 			grant := s.mustLogin("alice")
 			if email := grant.Claims["email"]; email != test.email {
