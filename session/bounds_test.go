@@ -67,11 +67,29 @@ func TestLedgerSweeps(t *testing.T) {
 		t.Fatal("102 live entries of 100 were not folded")
 	}
 	l = newLedger[int, string](2)
-	put(l, 1, epoch, epoch.Add(time.Second), epoch)
+	put(l, 1, epoch.Add(time.Second), epoch.Add(time.Second), epoch)
 	put(l, 2, epoch, epoch.Add(time.Hour), epoch)
 	put(l, 3, epoch, epoch.Add(time.Hour), epoch.Add(2*time.Second))
 	if _, found, floor := l.get(2, epoch.Add(2*time.Second)); !found || !floor.IsZero() {
 		t.Error("a live entry was folded while one was over")
+	}
+	put(l, 3, epoch, epoch.Add(3*time.Second), epoch)
+	_ = l.put(3, epoch.Add(3*time.Second), func(_ entry[string], found bool, _ time.Time) (entry[string], error) {
+		if found {
+			t.Error("an entry that is over is updated")
+		}
+		return entry[string]{}, nil
+	})
+}
+
+// With the entries gone the floor still counts.
+func TestLedgerOfAFloorAlone(t *testing.T) {
+	l := newLedger[int, string](1)
+	put(l, 1, epoch, epoch.Add(time.Hour), epoch)
+	put(l, 2, epoch.Add(time.Second), epoch.Add(time.Minute), epoch)
+	l.sweep(epoch.Add(2 * time.Minute))
+	if len(l.entries) != 0 || l.empty() {
+		t.Errorf("%d entries, empty: %v", len(l.entries), l.empty())
 	}
 }
 
@@ -222,6 +240,22 @@ func TestMemoryStoreIsBounded(t *testing.T) {
 	}
 	if len(store.records) != 1 || store.size < 1000 || store.size > 2000 {
 		t.Errorf("%d records, %d bytes", len(store.records), store.size)
+	}
+}
+
+func TestRestoreAddsNothingThatIsOver(t *testing.T) {
+	clock := newClock()
+	old, next := NewMemoryStore(clock.now), NewMemoryStore(clock.now)
+	if _, err := old.Save(t.Context(), Record{ID: NewID(), Generation: 1, Data: []byte("x"), Expires: epoch.Add(time.Minute)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	snapshot, err := old.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock.advance(time.Minute)
+	if err := next.Restore(snapshot); err != nil || len(next.records) != 0 || next.size != 0 {
+		t.Errorf("%v, %d records", err, len(next.records))
 	}
 }
 

@@ -199,6 +199,18 @@ func TestClone(t *testing.T) {
 	}
 }
 
+func TestReaderFill(t *testing.T) {
+	r := reader{rest: []byte("abc")}
+	var two [2]byte
+	r.fill(two[:])
+	if r.err != nil || string(two[:]) != "ab" {
+		t.Errorf("%q, %v", two, r.err)
+	}
+	if r.fill(two[:]); !errors.Is(r.err, ErrEncoding) || len(r.rest) != 0 {
+		t.Errorf("%q, %v; want ErrEncoding", r.rest, r.err)
+	}
+}
+
 func TestIDs(t *testing.T) {
 	if a, b := NewID(), NewID(); a == b || len(a.String()) != 22 {
 		t.Errorf("%v, %v", a, b)

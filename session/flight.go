@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -14,12 +15,15 @@ type flight[T any] struct {
 	err    error
 }
 
+// errUnfinished is the result of work that did not return (runtime.Goexit).
+var errUnfinished = errors.New("session: unfinished work")
+
 // fly starts work in a goroutine of its own. It is given the values of ctx but
 // not its end, and timeout instead: that one browser went away must not undo
 // what others wait for. A panic in it is an error, since no server stands below
 // this goroutine to catch it.
 func fly[T any](ctx context.Context, timeout time.Duration, work func(context.Context) (T, error)) *flight[T] {
-	f := &flight[T]{done: make(chan struct{})}
+	f := &flight[T]{done: make(chan struct{}), err: errUnfinished}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	go func() {
 		defer close(f.done)

@@ -156,7 +156,7 @@ func newGate(t testing.TB, configure ...func(*Config)) *gate {
 func alice() *Session {
 	return &Session{
 		Provider: "default", Issuer: "https://id.example.com", ClientID: "app", Subject: "alice",
-		IdPSession: "sid-1", IDTokenIssued: epoch, Nonce: "nonce",
+		IdPSession: "sid-1", Created: epoch, IDTokenIssued: epoch, Nonce: "nonce",
 		Claims:       map[string]any{"sub": "alice", "groups": []any{"ops", "dev"}, "n": json.Number("1")},
 		AccessToken:  secret.New("access 1"),
 		RefreshToken: secret.New("refresh 1"),

@@ -80,10 +80,7 @@ func encodeUse(id ID, used time.Time) ([]byte, error) { return appendTime(id[:],
 func decodeUse(data []byte) (ID, time.Time, error) {
 	r := reader{rest: data}
 	var id ID
-	if len(data) < len(id) {
-		r.fail("truncated")
-	}
-	r.rest = r.rest[copy(id[:], r.rest):]
+	r.fill(id[:])
 	used := r.time()
 	return id, used, r.end()
 }

@@ -11,11 +11,12 @@ import (
 )
 
 // Load returns the session that a browser's cookies open, if it is good now.
-// Where nothing is said otherwise its errors mean that there is none:
-// [ErrNone], [ErrUnreadable], [ErrExpired], [ErrIdle], [ErrRevoked] and
-// [ErrSuperseded]. [ErrUnavailable] means that it cannot be told, and a
-// *seal.UnknownKeyError that is Newer and no ErrUnreadable, that the cookie is
-// of another key ring.
+// The cookies were cut by the manager's own [CookieConfig].
+//
+// There is no session with [ErrNone], [ErrUnreadable], [ErrExpired], [ErrIdle],
+// [ErrRevoked] and [ErrSuperseded]. With [ErrUnavailable] it cannot be told.
+// With a *seal.UnknownKeyError that is Newer, and that is no ErrUnreadable, the
+// cookie is of another key ring.
 //
 // Only the opening of a cookie is cached; every check is made every time.
 func (m *Manager) Load(ctx context.Context, cookies Cookies, scope Scope) (*Live, error) {
@@ -169,12 +170,8 @@ func (m *Manager) lookup(ctx context.Context, ring *seal.Ring, p seal.Purpose, v
 
 // storeError tells a record that is gone from a store that failed (P30).
 func storeError(err error) error {
-	switch {
-	case errors.Is(err, ErrNotFound):
+	if errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("%w: %w", ErrUnreadable, err)
-	case errors.Is(err, ErrStale):
-		return err
-	default:
-		return fmt.Errorf("%w: store: %w", ErrUnavailable, err)
 	}
+	return fmt.Errorf("%w: store: %w", ErrUnavailable, err)
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -477,6 +478,9 @@ func TestIdle(t *testing.T) {
 			if g.server == nil && (len(b.last) != 1 || b.last[0].Name != "__Host-gatehouse_u") {
 				t.Errorf("not noted after 113 seconds: %v", b.last)
 			}
+			if g.server != nil && len(b.last) != 0 {
+				t.Errorf("what the store keeps is in a cookie: %v", b.last)
+			}
 			g.visit(b)
 			if len(b.last) != 0 {
 				t.Errorf("noted twice: %v", b.last)
@@ -558,6 +562,81 @@ func TestLastUseCookie(t *testing.T) {
 	if _, _, err := decodeUse(bytes.Repeat([]byte{0xff}, 26)); !errors.Is(err, ErrEncoding) {
 		t.Errorf("%v", err)
 	}
+}
+
+// counting is a store on a server that counts what it is asked.
+type counting struct {
+	*MemoryStore
+	loads, uses int
+	useErr      error
+}
+
+func (c *counting) Load(ctx context.Context, handle []byte) ([]byte, error) {
+	c.loads++
+	return c.MemoryStore.Load(ctx, handle)
+}
+
+func (c *counting) Use(ctx context.Context, handle []byte, now time.Time) error {
+	c.uses++
+	if c.useErr != nil {
+		return c.useErr
+	}
+	return c.MemoryStore.Use(ctx, handle, now)
+}
+
+func TestServerStoreIsAskedForNews(t *testing.T) {
+	store := &counting{}
+	g := newGate(t, func(c *Config) {
+		store.MemoryStore = NewMemoryStore(c.Now)
+		c.Store, c.IdleTimeout = store, 16*time.Minute
+	})
+	b := newBrowser(t, app)
+	g.signIn(b, alice())
+	for range 100 {
+		g.visit(b)
+		g.clock.advance(time.Second)
+	}
+	if store.loads != 1 || store.uses != 1 {
+		t.Errorf("%d loads, %d uses noted in 100 seconds; want 1 and 1", store.loads, store.uses)
+	}
+	live, err := g.Update(t.Context(), g.mustLoad(b), refresh("access 2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	loads := store.loads
+	for range 10 {
+		if got := g.mustLoad(b).Session(); got.AccessToken.Reveal() != "access 2" {
+			t.Fatalf("generation %d after the update", got.Generation)
+		}
+	}
+	if store.loads != loads+1 {
+		t.Errorf("%d loads after an update, want 1", store.loads-loads)
+	}
+	g.clock.advance(5 * time.Minute)
+	store.useErr = errOutage
+	g.wantErr(b, ErrUnavailable)
+	store.useErr = nil
+	if err := g.End(t.Context(), BySession(live)); err != nil {
+		t.Fatal(err)
+	}
+	g.wantErr(b, ErrNotFound)
+}
+
+// One State outlives a change of the store: what is cached of a cookie is not
+// what another store says.
+func TestStoreChanges(t *testing.T) {
+	g, b := newGate(t), newBrowser(t, app)
+	g.signIn(b, alice())
+	g.mustLoad(b)
+	memory, err := NewManager(Config{Store: NewMemoryStore(g.now), Keys: g.keys, State: g.state, Now: g.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := &gate{memory, t, g.clock, g.keys}
+	other.wantErr(b, ErrUnreadable)
+	other.signIn(b, alice())
+	other.mustLoad(b)
+	g.wantErr(b, ErrUnreadable)
 }
 
 func TestMemoryKeepsUseOverRestart(t *testing.T) {

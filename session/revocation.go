@@ -81,10 +81,7 @@ func DecodeRevocation(data []byte) (Revocation, error) {
 	if r.of.kind < revokesSession || r.of.kind > revokesSubject {
 		in.fail("unknown kind of revocation")
 	}
-	if len(in.rest) < len(r.of.hash) {
-		in.fail("truncated")
-	}
-	in.rest = in.rest[copy(r.of.hash[:], in.rest):]
+	in.fill(r.of.hash[:])
 	r.at, r.until = in.time(), in.time()
 	if r.of.kind == revokesSubject {
 		r.notBefore = in.time()
@@ -122,7 +119,7 @@ const (
 // this process alone.
 type revocations struct {
 	journal Journal
-	entries *ledger[revoked, Revocation]
+	entries *ledger[revoked, noted]
 
 	ready   atomic.Bool // the journal was read
 	mu      sync.Mutex
@@ -131,14 +128,20 @@ type revocations struct {
 }
 
 func newRevocations(journal Journal) *revocations {
-	return &revocations{journal: journal, entries: newLedger[revoked, Revocation](maxRevocations)}
+	return &revocations{journal: journal, entries: newLedger[revoked, noted](maxRevocations)}
+}
+
+// noted is a revocation that counts here.
+type noted struct {
+	Revocation
+	kept bool // the journal has it
 }
 
 // add makes a revocation count, in this process at once. [ErrUnavailable]: the
-// journal did not take it, and after a restart it would be forgotten.
+// journal did not take it, and after a restart it would be forgotten. What the
+// journal has is not given to it again, however often a dead cookie signs out.
 func (r *revocations) add(ctx context.Context, rev Revocation, now time.Time) error {
-	r.remember(rev, now)
-	if r.journal == nil {
+	if kept := r.remember(noted{rev, false}, now); kept || r.journal == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), journalTimeout)
@@ -146,20 +149,31 @@ func (r *revocations) add(ctx context.Context, rev Revocation, now time.Time) er
 	if err := r.journal.Append(ctx, rev); err != nil {
 		return fmt.Errorf("%w: revocation not stored: %w", ErrUnavailable, err)
 	}
+	r.remember(noted{rev, true}, now)
 	return nil
 }
 
-// remember adds a revocation to those of this process. Of two for one thing the
-// later not-before and the later end count.
-func (r *revocations) remember(rev Revocation, now time.Time) {
-	_ = r.entries.put(rev.of, now, func(old entry[Revocation], found bool, _ time.Time) (entry[Revocation], error) {
+// remember adds a revocation to those of this process, and tells whether the
+// journal has all that it says. Of two for one thing the later not-before and
+// the later end count.
+func (r *revocations) remember(n noted, now time.Time) (kept bool) {
+	_ = r.entries.put(n.of, now, func(old entry[noted], found bool, _ time.Time) (entry[noted], error) {
+		both := n
 		if found {
-			rev.at = latest(rev.at, old.value.at)
-			rev.notBefore = latest(rev.notBefore, old.value.notBefore)
-			rev.until = latest(rev.until, old.value.until)
+			both.at = latest(n.at, old.value.at)
+			both.notBefore = latest(n.notBefore, old.value.notBefore)
+			both.until = latest(n.until, old.value.until)
 		}
-		return entry[Revocation]{rev, latest(rev.at, rev.notBefore), rev.until}, nil
+		kept = (n.kept && n.covers(both.Revocation)) || (found && old.value.kept && old.value.covers(both.Revocation))
+		both.kept = kept
+		return entry[noted]{both, latest(both.at, both.notBefore), both.until}, nil
 	})
+	return kept
+}
+
+// covers tells whether r ends all that other ends.
+func (r Revocation) covers(other Revocation) bool {
+	return !r.notBefore.Before(other.notBefore) && !r.until.Before(other.until)
 }
 
 // check returns [ErrRevoked] for a session that was ended, and [ErrUnavailable]
@@ -179,7 +193,7 @@ func (r *revocations) check(ctx context.Context, s *Session, now time.Time) erro
 	if signedIn.IsZero() {
 		signedIn = s.Created
 	}
-	if !floor.IsZero() && (!signedIn.After(floor) || !s.Created.After(floor)) {
+	if !signedIn.After(floor) || !s.Created.After(floor) {
 		// Beyond the bound the oldest revocations became one time: everybody who
 		// signed in before it does so again.
 		return fmt.Errorf("%w: everybody up to %v", ErrRevoked, floor)
@@ -221,9 +235,7 @@ func (r *revocations) listing(ctx context.Context, now time.Time) *flight[struct
 			return struct{}{}, fmt.Errorf("%w: revocations not read: %w", ErrUnavailable, err)
 		}
 		for _, rev := range all {
-			if now.Before(rev.until) {
-				r.remember(rev, now)
-			}
+			r.remember(noted{rev, true}, now)
 		}
 		r.ready.Store(true)
 		return struct{}{}, nil

@@ -119,20 +119,109 @@ func TestRevocations(t *testing.T) {
 
 // A second revocation never takes back what the first one ended.
 func TestRevocationsMerge(t *testing.T) {
-	g := newGate(t)
-	s := alice()
-	late, early := epoch.Add(time.Hour), epoch.Add(-time.Hour)
-	for _, target := range []Target{
-		BySubject(s.Issuer, s.Subject, epoch, late),
-		BySubject(s.Issuer, s.Subject, early, late),
-		BySubject(s.Issuer, s.Subject, epoch, epoch.Add(time.Second)),
+	late, soon := epoch.Add(time.Hour), epoch.Add(time.Second)
+	for name, second := range map[string]Target{
+		"with an earlier not-before": BySubject("https://id.example.com", "alice", epoch.Add(-time.Hour), late),
+		"with an earlier end":        BySubject("https://id.example.com", "alice", epoch, soon),
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := &journal{}
+			g := newGate(t, func(c *Config) { c.State = NewState(j, nil) })
+			if err := g.state.revoked.check(t.Context(), alice(), epoch); err != nil { // reads the journal
+				t.Fatal(err)
+			}
+			for _, target := range []Target{BySubject("https://id.example.com", "alice", epoch, late), second} {
+				if err := g.End(t.Context(), target); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for where, r := range map[string]*revocations{"here": g.state.revoked, "after a restart": newRevocations(j)} {
+				if err := r.check(t.Context(), alice(), epoch.Add(time.Minute)); !errors.Is(err, ErrRevoked) {
+					t.Errorf("%s: %v, want ErrRevoked", where, err)
+				}
+			}
+		})
+	}
+}
+
+// Whoever holds a dead cookie can sign out with it again and again; the journal
+// does not grow.
+func TestRevokedAgainIsNotJournaledAgain(t *testing.T) {
+	j := &journal{}
+	g := newGate(t, func(c *Config) { c.State = NewState(j, nil) })
+	b := newBrowser(t, app)
+	live := g.signIn(b, alice())
+	j.appendErr = errOutage
+	if err := g.EndBrought(t.Context(), b.cut(g.cookie), app); !errors.Is(err, ErrUnavailable) {
+		t.Fatalf("%v, want ErrUnavailable", err)
+	}
+	j.appendErr = nil
+	for range 10 {
+		if err := g.EndBrought(t.Context(), b.cut(g.cookie), app); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(j.entries) != 1 {
+		t.Errorf("%d entries after one failure and ten sign-outs, want 1", len(j.entries))
+	}
+	r := newRevocations(j)
+	if err := r.check(t.Context(), live.Session(), epoch); !errors.Is(err, ErrRevoked) {
+		t.Fatal(err)
+	}
+	again := Revocation{of: ofSessionID(live.Session().ID), at: epoch, until: live.Session().Expires}
+	if err := r.add(t.Context(), again, epoch); err != nil || len(j.entries) != 1 {
+		t.Errorf("%v, %d entries after a restart", err, len(j.entries))
+	}
+	again.until = again.until.Add(time.Hour)
+	if err := r.add(t.Context(), again, epoch); err != nil || len(j.entries) != 2 {
+		t.Errorf("%v, %d entries: one that says more is not kept", err, len(j.entries))
+	}
+	for _, target := range []Target{ // one that says less in one thing, and more in another
+		BySubject("iss", "sub", epoch, epoch.Add(2*time.Hour)),
+		BySubject("iss", "sub", epoch.Add(time.Minute), epoch.Add(time.Hour)),
 	} {
 		if err := g.End(t.Context(), target); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := g.state.revoked.check(t.Context(), s, epoch.Add(time.Minute)); !errors.Is(err, ErrRevoked) {
-		t.Errorf("%v, want ErrRevoked", err)
+	if len(j.entries) != 4 {
+		t.Errorf("%d entries, want 4", len(j.entries))
+	}
+}
+
+// While the journal takes one revocation, another that says more may fail.
+func TestKeptIsWhatTheJournalHas(t *testing.T) {
+	r := newRevocations(nil)
+	less := Revocation{of: ofSessionID(ID{1}), at: epoch, until: epoch.Add(time.Hour)}
+	more := less
+	more.until = epoch.Add(2 * time.Hour)
+	for i, step := range []struct {
+		n    noted
+		kept bool
+	}{{noted{less, false}, false}, {noted{more, false}, false}, {noted{less, true}, false}, {noted{more, true}, true}, {noted{less, false}, true}} {
+		if got := r.remember(step.n, epoch); got != step.kept {
+			t.Errorf("step %d: kept %v, want %v", i, got, step.kept)
+		}
+	}
+}
+
+// By the provider's clock, which is ahead, a session may have its ID token after
+// our time of the revocation.
+func TestFoldedNotBefore(t *testing.T) {
+	r := newRevocations(nil)
+	r.entries.limit = 1
+	ahead := epoch.Add(time.Minute)
+	for i := range 3 {
+		rev := Revocation{of: ofSubject("iss", string(rune('a'+i))), at: epoch, notBefore: ahead, until: epoch.Add(time.Hour)}
+		if err := r.add(t.Context(), rev, epoch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 3 {
+		s := &Session{ID: NewID(), Issuer: "iss", Subject: string(rune('a' + i)), Created: epoch.Add(time.Second), IDTokenIssued: ahead}
+		if err := r.check(t.Context(), s, epoch.Add(2*time.Second)); !errors.Is(err, ErrRevoked) {
+			t.Errorf("subject %s: %v, want ErrRevoked", s.Subject, err)
+		}
 	}
 }
 
@@ -276,17 +365,18 @@ func TestJournalIsReadOnceForAll(t *testing.T) {
 					var cancel context.CancelFunc
 					ctx, cancel = context.WithTimeout(ctx, time.Second)
 					defer cancel()
-					if err := r.check(ctx, alice(), epoch); !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+					if err := r.check(ctx, alice(), time.Now()); !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 						t.Errorf("%v, want ErrUnavailable and DeadlineExceeded", err)
 					}
 					return
 				}
-				if err := r.check(ctx, alice(), epoch); err != nil {
+				time.Sleep(time.Duration(i) * 100 * time.Millisecond) // also later than it would be tried again
+				if err := r.check(ctx, alice(), time.Now()); err != nil {
 					t.Error(err)
 				}
 			})
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(8 * time.Second)
 		close(j.hang)
 		group.Wait()
 		if j.lists != 1 {

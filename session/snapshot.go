@@ -71,10 +71,7 @@ func (m *MemoryStore) Restore(snapshot []byte) error {
 
 func (r *reader) record() (ID, *record) {
 	var id ID
-	if len(r.rest) < len(id) {
-		r.fail("truncated")
-	}
-	r.rest = r.rest[copy(id[:], r.rest):]
+	r.fill(id[:])
 	rec := &record{generation: r.uvarint(), expires: r.time()}
 	if used := r.time(); used.Unix() > 0 {
 		rec.used = used

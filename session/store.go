@@ -34,10 +34,10 @@ type Record struct {
 // [ErrStale] is a failure of the store, which ends no session.
 type Store interface {
 	// Save stores a record and returns the handle that leads to it. With a nil
-	// handle it stores a new one. With the handle of an earlier generation it
-	// replaces that: [ErrStale] if the generation there is not older, and
-	// [ErrNotFound] if there is none any more, so that what was deleted does not
-	// come back. The handle may stay the same.
+	// handle it stores a new one: [ErrStale] if its ID is there. With the handle of
+	// an earlier generation it replaces that: ErrStale if the generation there is
+	// not older, and [ErrNotFound] if there is none any more, so that what was
+	// deleted does not come back. The handle may stay the same.
 	Save(ctx context.Context, r Record, handle []byte) ([]byte, error)
 
 	// Load returns the data of the newest record that the handle leads to. It

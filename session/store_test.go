@@ -54,9 +54,14 @@ func TestMemorySnapshot(t *testing.T) {
 
 	now = now.Add(2 * time.Minute)
 	for _, snapshot := range [][]byte{late, early} { // the early one must not bring generation 1 back
-		if err := next.Restore(snapshot); err != nil {
+		mine := bytes.Clone(snapshot)
+		if err := next.Restore(mine); err != nil {
 			t.Fatalf("Restore: %v", err)
 		}
+		clear(mine) // the store keeps no reference
+	}
+	if _, used, err := next.Peek(t.Context(), newerHandle); err != nil || !used.IsZero() {
+		t.Errorf("a record that was never used: %v, %v", used, err)
 	}
 	for handle, want := range map[string]string{string(keptHandle): "kept data", string(newerHandle): "gen 2"} {
 		if got, err := next.Load(t.Context(), []byte(handle)); err != nil || string(got) != want {

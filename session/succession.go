@@ -39,15 +39,19 @@ func newSuccession() *succession {
 	return &succession{newest: newLedger[ID, uint64](maxSuperseded), recent: map[ID]recent{}}
 }
 
-// record makes v the newest version of its session.
+// record makes v the newest version of its session. The version is there before
+// its number says that the older ones are superseded.
 func (s *succession) record(v *version, now time.Time) {
-	id := v.session.ID
-	_ = s.newest.put(id, now, func(old entry[uint64], found bool, _ time.Time) (entry[uint64], error) {
+	s.remember(v, now)
+	_ = s.newest.put(v.session.ID, now, func(old entry[uint64], found bool, _ time.Time) (entry[uint64], error) {
 		if found && old.value >= v.session.Generation {
 			return old, nil
 		}
 		return entry[uint64]{v.session.Generation, now, v.session.Expires}, nil
 	})
+}
+
+func (s *succession) remember(v *version, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now.Sub(s.swept) >= grace {
@@ -58,8 +62,9 @@ func (s *succession) record(v *version, now time.Time) {
 			}
 		}
 	}
-	if old, found := s.recent[id]; !found || old.version.session.Generation < v.session.Generation {
-		s.recent[id] = recent{v, now}
+	old, found := s.recent[v.session.ID]
+	if !found || old.version.session.Generation < v.session.Generation {
+		s.recent[v.session.ID] = recent{v, now}
 	}
 }
 
@@ -68,7 +73,7 @@ func (s *succession) record(v *version, now time.Time) {
 func (s *succession) current(v *version, now time.Time) (*version, error) {
 	newest, known, floor := s.newest.get(v.session.ID, now)
 	if !known {
-		if !floor.IsZero() && !v.session.Sealed.After(floor) {
+		if !v.session.Sealed.After(floor) {
 			// Beyond the bound the oldest entries became one time: nobody can tell
 			// any more whether this generation was superseded.
 			return nil, fmt.Errorf("%w: everybody up to %v", ErrSuperseded, floor)

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -163,6 +164,15 @@ func TestSupersededIsBounded(t *testing.T) {
 	if v, err := s.current(session(1, 999, 2, at(999)), at(2000)); err != nil || v.session.Generation != 2 {
 		t.Errorf("the newest itself: %v", err)
 	}
+	_, _, floor := s.newest.get(ID{}, at(2000))
+	if _, err := s.current(session(2, 1, 1, floor), at(2000)); !errors.Is(err, ErrSuperseded) {
+		t.Errorf("sealed in the second of the floor: %v", err)
+	}
+	s.record(session(3, 1, 3, at(2000)), at(2000))
+	s.record(session(3, 1, 2, at(2000)), at(2000))
+	if v, err := s.current(session(3, 1, 1, at(1500)), at(2000)); err != nil || v.session.Generation != 3 {
+		t.Errorf("of two that were recorded in the wrong order not the newer is given: %v", err)
+	}
 	s.record(session(1, 999, 1, at(0)), at(2001)) // a late one changes nothing
 	if _, err := s.current(session(1, 999, 1, at(0)), at(2090)); !errors.Is(err, ErrSuperseded) {
 		t.Errorf("an older generation was recorded over a newer: %v", err)
@@ -283,6 +293,15 @@ func TestPanickingChange(t *testing.T) {
 	}
 }
 
+// A change that does not return at all (in a test that fails, say) has no result.
+func TestChangeThatNeverReturns(t *testing.T) {
+	g, b := newGate(t), newBrowser(t, app)
+	live := g.signIn(b, alice())
+	if _, err := g.Update(t.Context(), live, func(context.Context, *Session) error { runtime.Goexit(); return nil }); !errors.Is(err, errUnfinished) {
+		t.Errorf("%v, want errUnfinished", err)
+	}
+}
+
 // P04: the provider rotated the refresh token, then the store failed.
 func TestUnsavedChangeIsNotLost(t *testing.T) {
 	store := &fragile{}
@@ -346,19 +365,60 @@ func TestAnotherProcessWasFaster(t *testing.T) {
 	}
 }
 
+// What does not fit is told by the update, not found when it is delivered.
 func TestUpdateTooLarge(t *testing.T) {
 	g, b := newGate(t), newBrowser(t, app)
-	live := g.signIn(b, alice())
-	_, err := g.Update(t.Context(), live, func(_ context.Context, s *Session) error {
-		s.Claims["large"] = string(make([]byte, 4400))
-		return nil
+	fitted, refused := 0, 0
+	for size := 4000; size < 4400; size += 20 {
+		live, err := g.Update(t.Context(), g.signIn(b, alice()), func(_ context.Context, s *Session) error {
+			s.Claims["large"] = string(make([]byte, size))
+			return nil
+		})
+		if errors.Is(err, ErrTooLarge) {
+			refused++
+			if got := g.mustLoad(b).Session(); got.Generation != 1 {
+				t.Errorf("generation %d", got.Generation)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		fitted++
+		g.deliver(b, live)
+		g.mustLoad(b)
+	}
+	if fitted == 0 || refused == 0 {
+		t.Errorf("%d fitted, %d were refused", fitted, refused)
+	}
+}
+
+// An update that runs is not forgotten when failures are swept.
+func TestRunningUpdateIsNotSwept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t)
+		b, other := newBrowser(t, app), newBrowser(t, app)
+		live, otherLive := g.signIn(b, alice()), g.signIn(other, alice())
+		var calls atomic.Int32
+		slow := func(context.Context, *Session) error { calls.Add(1); time.Sleep(20 * time.Second); return nil }
+		var group sync.WaitGroup
+		update := func() {
+			if _, err := g.Update(t.Context(), live, slow); err != nil {
+				t.Error(err)
+			}
+		}
+		group.Go(update)
+		time.Sleep(time.Second)
+		g.clock.advance(time.Hour)
+		if _, err := g.Update(t.Context(), otherLive, refresh("x")); err != nil {
+			t.Error(err)
+		}
+		group.Go(update)
+		group.Wait()
+		if calls.Load() != 1 {
+			t.Errorf("change was called %d times", calls.Load())
+		}
 	})
-	if !errors.Is(err, ErrTooLarge) {
-		t.Errorf("%v, want ErrTooLarge", err)
-	}
-	if got := g.mustLoad(b).Session(); got.Generation != 1 {
-		t.Errorf("generation %d", got.Generation)
-	}
 }
 
 func TestUpdateOfWhatIsOver(t *testing.T) {

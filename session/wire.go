@@ -69,6 +69,14 @@ func (r *reader) bytes() []byte {
 	return content
 }
 
+// fill reads as many bytes as to has.
+func (r *reader) fill(to []byte) {
+	if len(r.rest) < len(to) {
+		r.fail("truncated")
+	}
+	r.rest = r.rest[copy(to, r.rest):]
+}
+
 func (r *reader) time() time.Time {
 	seconds := r.uvarint()
 	if seconds > lastSecond {

@@ -6,8 +6,6 @@
 // [String.Reveal], so that every use of a secret can be found by that name.
 package secret
 
-import "log/slog"
-
 const redacted = "[redacted]"
 
 // String is a text that only [String.Reveal] shows. The zero value is the
@@ -41,8 +39,5 @@ func (s String) Empty() bool { return s.text == nil }
 // String returns "[redacted]", for the empty text too.
 func (s String) String() string { return redacted }
 
-// MarshalText returns "[redacted]"; encoding/json, encoding/xml and zap use it.
+// MarshalText returns "[redacted]"; encoding/json, encoding/xml, log/slog and zap use it.
 func (s String) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// LogValue makes "[redacted]" of the secret for log/slog.
-func (s String) LogValue() slog.Value { return slog.StringValue(redacted) }

@@ -45,6 +45,7 @@ func Run(t *testing.T, newStore func(t *testing.T) session.Store, p Properties) 
 			{"a handle that is not the store's leads to nothing", foreignHandle},
 			{"an older generation never overwrites a newer", olderGeneration},
 			{"what was deleted is gone and does not come back", deleted},
+			{"a save that races with a delete brings nothing back", deleteRace},
 			{"of many saves of one generation one succeeds", oneWins},
 			{"the last use is kept and never moves back", peek},
 		}...)
@@ -152,6 +153,10 @@ func olderGeneration(t *testing.T, store session.Store) {
 	}
 	wantData(t, store, handle, "five")
 	r.Generation, r.Data = 6, []byte("six")
+	if _, err := store.Save(t.Context(), r, nil); !errors.Is(err, session.ErrStale) {
+		t.Fatalf("Save of a new record over one of its ID: %v, want ErrStale", err)
+	}
+	wantData(t, store, handle, "five")
 	newHandle := save(t, store, r, handle)
 	wantData(t, store, newHandle, "six")
 	wantData(t, store, handle, "six") // a browser that does not have the new one yet
@@ -169,6 +174,27 @@ func deleted(t *testing.T, store session.Store) {
 		t.Fatalf("Save after Delete: %v, want ErrNotFound", err)
 	}
 	wantGone(t, store, handle)
+}
+
+func deleteRace(t *testing.T, store session.Store) {
+	for range 300 {
+		r := record(1, "x")
+		handle := save(t, store, r, nil)
+		var group sync.WaitGroup
+		group.Go(func() {
+			if err := store.Delete(t.Context(), handle); err != nil {
+				t.Errorf("Delete: %v", err)
+			}
+		})
+		group.Go(func() {
+			r.Generation = 2
+			if _, err := store.Save(t.Context(), r, handle); err != nil && !errors.Is(err, session.ErrNotFound) {
+				t.Errorf("Save: %v, want none or ErrNotFound", err)
+			}
+		})
+		group.Wait()
+		wantGone(t, store, handle)
+	}
 }
 
 func expired(t *testing.T, store session.Store, advance func(time.Duration)) {
@@ -270,6 +296,9 @@ func peek(t *testing.T, store session.Store) {
 	r.Generation = 2
 	handle = save(t, store, r, handle)
 	want(2, Epoch().Add(5*time.Minute))
+	if _, _, err := server.Peek(t.Context(), append(bytes.Clone(handle), 0)); !errors.Is(err, session.ErrNotFound) {
+		t.Fatalf("Peek with a longer handle: %v, want ErrNotFound", err)
+	}
 	if err := store.Delete(t.Context(), handle); err != nil {
 		t.Fatal(err)
 	}
