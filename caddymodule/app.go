@@ -1,0 +1,175 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-auth/gatehouse/session"
+)
+
+func init() {
+	caddy.RegisterModule(new(App))
+}
+
+// App is the Caddy app "gatehouse": the providers and session settings that
+// sites share, and the owner of what outlives a configuration. A site that names
+// its own issuer needs no app in the configuration; Caddy then makes an empty one.
+type App struct {
+	// The providers that sites may use, in the order of the chooser page.
+	Providers []*ProviderConfig `json:"providers,omitempty"`
+
+	// What a browser remembers, for every site.
+	Session *SessionConfig `json:"session,omitempty"`
+
+	ctx       caddy.Context
+	logger    *zap.Logger
+	durable   *durable
+	providers []*provider
+	clients   []string // keys of the clients that this configuration holds in the pool
+
+	mu sync.Mutex
+	// needs are the claims that rules and headers of this configuration read:
+	// what a session of it holds.
+	needs map[string]struct{}
+	// domains are the session settings by shared cookie scope.
+	domains map[string]SessionConfig
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "gatehouse", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision resolves the providers. It does not touch the network, and nothing
+// but the storage is opened: an identity provider that is away delays no start
+// (P01).
+func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx, a.logger = ctx, ctx.Logger()
+	a.needs = map[string]struct{}{"email_verified": {}}
+	a.domains = make(map[string]SessionConfig)
+	var err error
+	if a.durable, err = acquireDurable(ctx.Storage(), a.logger); err != nil {
+		return err
+	}
+	for _, config := range a.Providers {
+		if a.resolved(config.name()) != nil {
+			return fmt.Errorf("provider %s is given twice", config.name())
+		}
+		provider, err := a.provisionProvider(config)
+		if err != nil {
+			return err
+		}
+		a.providers = append(a.providers, provider)
+	}
+	return nil
+}
+
+// Start does nothing: gates work from provisioning on, and ask providers lazily.
+func (a *App) Start() error { return nil }
+
+// Stop does nothing; see Cleanup.
+func (a *App) Stop() error { return nil }
+
+// Cleanup gives back what this configuration holds. Requests that are still under
+// way may go on using it.
+func (a *App) Cleanup() error {
+	for _, key := range a.clients {
+		releaseClient(key)
+	}
+	a.clients = nil
+	if a.durable == nil {
+		return nil
+	}
+	err := a.durable.release()
+	a.durable = nil
+	return err
+}
+
+// provider finds a provider's configuration by name.
+func (a *App) provider(name string) *ProviderConfig {
+	for _, config := range a.Providers {
+		if config.name() == name {
+			return config
+		}
+	}
+	return nil
+}
+
+// resolved finds a provisioned provider by name.
+func (a *App) resolved(name string) *provider {
+	at := slices.IndexFunc(a.providers, func(p *provider) bool { return p.name == name })
+	if at < 0 {
+		return nil
+	}
+	return a.providers[at]
+}
+
+// need records a claim that some site reads.
+func (a *App) need(claim string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.needs[claim] = struct{}{}
+}
+
+// needed lists the claims that sessions of this configuration hold. By the time
+// that requests are served, every site has said what it reads.
+func (a *App) needed() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	claims := make([]string, 0, len(a.needs))
+	for claim := range a.needs {
+		claims = append(claims, claim)
+	}
+	slices.Sort(claims)
+	return claims
+}
+
+// siteSessions is how the sessions of one site are kept.
+type siteSessions struct {
+	config  SessionConfig
+	manager *session.Manager
+	cookies session.CookieConfig
+}
+
+// sessions makes the sessions of a site, by its own settings or by the app's.
+// Sites that share a cookie scope must agree on them.
+func (a *App) sessions(own *SessionConfig) (*siteSessions, error) {
+	site := new(siteSessions)
+	switch {
+	case own != nil && a.Session != nil:
+		return nil, errors.New("session: the app has one already, and the two are never merged")
+	case own != nil:
+		site.config = *own
+	case a.Session != nil:
+		site.config = *a.Session
+	}
+	if domain := site.config.CookieDomain; domain != "" {
+		scope := domain + " " + site.config.CookieName
+		a.mu.Lock()
+		other, shared := a.domains[scope]
+		a.domains[scope] = site.config
+		a.mu.Unlock()
+		if shared && other != site.config {
+			return nil, fmt.Errorf("session: sites that share cookie_domain %s must agree on store and lifetimes", domain)
+		}
+	}
+	config, err := site.config.provision(a.durable)
+	if err != nil {
+		return nil, err
+	}
+	site.cookies = config.Cookie
+	site.manager, err = session.NewManager(config)
+	return site, err
+}
+
+// Interface guards.
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

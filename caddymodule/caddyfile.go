@@ -1,0 +1,316 @@
+package caddymodule
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+func init() {
+	httpcaddyfile.RegisterGlobalOption("gatehouse", parseGlobalOption)
+	httpcaddyfile.RegisterDirective("gatehouse", parseDirective)
+	httpcaddyfile.RegisterDirectiveOrder("gatehouse", httpcaddyfile.After, "basic_auth")
+}
+
+// parseGlobalOption reads the global option. Syntax:
+//
+//	gatehouse {
+//		provider [<name>] {
+//			preset        oidc|google
+//			issuer        <URL>
+//			client_id     <id>
+//			client_secret <secret>
+//			client_auth   client_secret_basic|client_secret_post|none
+//			scopes        <scope>...
+//			userinfo      off|on_missing_claims|required
+//			claim         <name> from <path>
+//			user_claim    <claim>
+//			insecure_unverified_email
+//			insecure_skip_tls_verify
+//		}
+//		session {
+//			store            cookie|memory
+//			lifetime         <duration>
+//			idle_timeout     <duration>|off
+//			cookie_name      <name>
+//			cookie_domain    <domain>
+//			cookie_same_site lax|strict|none
+//			cookie_persist   on|off
+//			insecure_http
+//		}
+//	}
+//
+// `provider` and `claim` may be repeated. Several `gatehouse` options are
+// merged; what is given twice is an error.
+func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	app := new(App)
+	if existing != nil {
+		if err := caddy.StrictUnmarshalJSON(existing.(httpcaddyfile.App).Value, app); err != nil {
+			return nil, d.WrapErr(err)
+		}
+	}
+	d.Next() // the option's name
+	if d.NextArg() {
+		return nil, d.Errf("the global option gatehouse takes a block, no arguments: an issuer of one site stands in the site")
+	}
+	err := parseBlock(d, vocabulary{
+		"provider": {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseProvider(d, app) }},
+		"session": {parse: func(d *caddyfile.Dispenser) error {
+			if app.Session != nil {
+				return d.Err("session is already given")
+			}
+			if d.NextArg() {
+				return d.ArgErr()
+			}
+			app.Session = new(SessionConfig)
+			return parseBlock(d, sessionWords(app.Session))
+		}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "gatehouse", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+func parseProvider(d *caddyfile.Dispenser, app *App) error {
+	provider := new(ProviderConfig)
+	if d.NextArg() {
+		provider.Name = d.Val()
+		if !providerName.MatchString(provider.Name) {
+			return d.Errf("provider name %q: use letters a-z, digits, _ and -", provider.Name)
+		}
+		if d.NextArg() {
+			return d.ArgErr()
+		}
+	}
+	if slices.ContainsFunc(app.Providers, func(p *ProviderConfig) bool { return p.name() == provider.name() }) {
+		return d.Errf("provider %s is already given", provider.name())
+	}
+	if err := parseBlock(d, providerWords(provider)); err != nil {
+		return err
+	}
+	for _, needed := range []struct{ word, value string }{{"issuer", provider.Issuer}, {"client_id", provider.ClientID}} {
+		if needed.value == "" {
+			return d.Errf("provider %s needs %s", provider.name(), needed.word)
+		}
+	}
+	app.Providers = append(app.Providers, provider)
+	return nil
+}
+
+// providerWords is the vocabulary of a provider, in its own block or in the
+// block of a site that names an issuer.
+func providerWords(p *ProviderConfig) vocabulary {
+	return vocabulary{
+		"preset":                    oneOf(&p.Preset, presetNames()...),
+		"issuer":                    one(&p.Issuer),
+		"client_id":                 one(&p.ClientID),
+		"client_secret":             one(&p.ClientSecret),
+		"client_auth":               oneOf(&p.ClientAuth, "client_secret_basic", "client_secret_post", "none"),
+		"scopes":                    many(&p.Scopes),
+		"userinfo":                  oneOf(&p.UserInfo, "off", "on_missing_claims", "required"),
+		"user_claim":                one(&p.UserClaim),
+		"insecure_unverified_email": flag(&p.InsecureUnverifiedEmail),
+		"insecure_skip_tls_verify":  flag(&p.InsecureSkipTLSVerify),
+		"claim": {repeat: true, parse: func(d *caddyfile.Dispenser) error {
+			args, err := values(d)
+			if err != nil {
+				return err
+			}
+			if len(args) != 3 || args[1] != "from" {
+				return d.Err("claim: write claim <name> from <path>")
+			}
+			if slices.ContainsFunc(p.Claim, func(m ClaimMapping) bool { return m.Name == args[0] }) {
+				return d.Errf("claim %s is already given", args[0])
+			}
+			p.Claim = append(p.Claim, ClaimMapping{Name: args[0], From: args[2]})
+			return nil
+		}},
+	}
+}
+
+func sessionWords(s *SessionConfig) vocabulary {
+	return vocabulary{
+		"store":            oneOf(&s.Store, "cookie", "memory"),
+		"lifetime":         duration(&s.Lifetime, false),
+		"idle_timeout":     duration(&s.IdleTimeout, true),
+		"cookie_name":      one(&s.CookieName),
+		"cookie_domain":    one(&s.CookieDomain),
+		"cookie_same_site": oneOf(&s.CookieSameSite, "lax", "strict", "none"),
+		"cookie_persist":   oneOf(&s.CookiePersist, "on", "off"),
+		"insecure_http":    flag(&s.InsecureHTTP),
+	}
+}
+
+// A vocabulary is the words of one block.
+type vocabulary map[string]word
+
+// A word is one option: how it is read, whether it may stand twice, and whether
+// it is hidden from suggestions, being there only for the sake of its error.
+type word struct {
+	parse  func(*caddyfile.Dispenser) error
+	repeat bool
+	hidden bool
+}
+
+// parseBlock reads the block at the cursor. What is unknown, or given twice, is
+// an error with file and line.
+func parseBlock(d *caddyfile.Dispenser, words vocabulary) error {
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		option, known := words[name]
+		if !known {
+			return d.Errf("unknown option %s%s", name, suggestion(name, words))
+		}
+		if seen[name] && !option.repeat {
+			return d.Errf("%s is already given", name)
+		}
+		seen[name] = true
+		if err := option.parse(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// suggestion helps with a misspelt option, or one of another block.
+func suggestion(name string, words vocabulary) string {
+	for known, option := range words {
+		if !option.hidden && strings.TrimSuffix(known, "s") == strings.TrimSuffix(name, "s") {
+			return "; did you mean " + known + "?"
+		}
+	}
+	for _, other := range []struct {
+		where string
+		words vocabulary
+	}{
+		{"a provider block", providerWords(new(ProviderConfig))},
+		{"the session block", sessionWords(new(SessionConfig))},
+		{"a site's gatehouse block", gateWords(httpcaddyfile.Helper{}, new(GateConfig))},
+	} {
+		if _, known := other.words[name]; known {
+			return "; it belongs into " + other.where
+		}
+	}
+	names := make([]string, 0, len(words))
+	for known, option := range words {
+		if !option.hidden {
+			names = append(names, known)
+		}
+	}
+	slices.Sort(names)
+	return "; known here: " + strings.Join(names, ", ")
+}
+
+// values reads the arguments that remain on the line. An empty one is an error,
+// and so is a placeholder that only a request could fill: our options are read
+// once, when the configuration is loaded.
+func values(d *caddyfile.Dispenser) ([]string, error) {
+	name := d.Val()
+	args := d.RemainingArgs()
+	for _, arg := range args {
+		if strings.TrimSpace(arg) == "" {
+			return nil, d.Errf("%s has an empty value", name)
+		}
+		if strings.Contains(arg, "{http.") {
+			return nil, d.Errf("%s: %q is a placeholder of a request; options are read when the configuration is loaded "+
+				"(for a file, write an absolute path: {file./run/secrets/name})", name, arg)
+		}
+	}
+	return args, nil
+}
+
+// one reads an option of exactly one value.
+func one(target *string) word {
+	return word{parse: func(d *caddyfile.Dispenser) error {
+		name := d.Val()
+		args, err := values(d)
+		if err != nil {
+			return err
+		}
+		if len(args) != 1 {
+			return d.Errf("%s takes one value, not %d%s", name, len(args), countHint(name))
+		}
+		*target = args[0]
+		return nil
+	}}
+}
+
+// oneOf reads an option whose value is one of a few words.
+func oneOf(target *string, choices ...string) word {
+	return word{parse: func(d *caddyfile.Dispenser) error {
+		name := d.Val()
+		if err := one(target).parse(d); err != nil {
+			return err
+		}
+		if !slices.Contains(choices, *target) {
+			return d.Errf("%s: %q is none of %s", name, *target, strings.Join(choices, ", "))
+		}
+		return nil
+	}}
+}
+
+// many reads an option of one or more values.
+func many(target *[]string) word {
+	return word{parse: func(d *caddyfile.Dispenser) error {
+		name := d.Val()
+		args, err := values(d)
+		if err != nil {
+			return err
+		}
+		if len(args) == 0 {
+			return d.Errf("%s takes one or more values", name)
+		}
+		*target = append(*target, args...)
+		return nil
+	}}
+}
+
+// flag reads an option without value.
+func flag(target *bool) word {
+	return word{parse: func(d *caddyfile.Dispenser) error {
+		name := d.Val()
+		if d.NextArg() {
+			return d.Errf("%s takes no value", name)
+		}
+		*target = true
+		return nil
+	}}
+}
+
+// duration reads a positive duration, or "off" where that has a meaning.
+func duration(target *caddy.Duration, mayBeOff bool) word {
+	return word{parse: func(d *caddyfile.Dispenser) error {
+		name := d.Val()
+		var text string
+		if err := one(&text).parse(d); err != nil {
+			return err
+		}
+		if mayBeOff && text == "off" {
+			return nil
+		}
+		parsed, err := caddy.ParseDuration(text)
+		if err != nil {
+			return d.Errf("%s: %q is no duration: %v", name, text, err)
+		}
+		if parsed <= 0 {
+			return d.Errf("%s must be longer than 0", name)
+		}
+		*target = caddy.Duration(parsed)
+		return nil
+	}}
+}
+
+// countHint names the option that was probably meant, for the pair that is
+// easily confused.
+func countHint(name string) string {
+	if name == "headers" {
+		return "; did you mean header?"
+	}
+	return ""
+}

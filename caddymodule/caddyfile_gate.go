@@ -1,0 +1,292 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+var providerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
+
+// parseDirective reads the directive of a site. Syntax:
+//
+//	gatehouse [<matcher>] [<issuer URL> | <provider name>...] {
+//		# with an issuer URL: the words of a provider, without issuer
+//		session { ... }                 # where no global one is
+//
+//		base_path         <path>
+//		public_url        <origin>
+//		return_to         <origin>...
+//		post_logout       <URL>
+//		trusted_origins   <origin>...
+//		allow|deny [<matcher>] <claim> <value>...
+//		allow|deny [<matcher>] {
+//			<claim> <value>...          # all of them
+//		}
+//		allow|deny [<matcher>] expression <CEL over claims>
+//		allow any
+//		public            <path>...
+//		unauthenticated   login|reject|pass
+//		report_only
+//		headers           forwarded|remote|off
+//		header            <Name> <claim>
+//		private_responses on|off
+//		errors            page|pass
+//		pages {
+//			root  <folder>
+//			name  <text>
+//			logo  <URL>
+//			color <rrggbb>
+//		}
+//	}
+//
+// `allow`, `deny`, `public` and `header` may be repeated. The directive emits one
+// route without a matcher: the handler cleans every request and finds its own
+// endpoints by the path as the browser sent it, before it asks the matcher.
+func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // the directive's name
+	matchers, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, h.WrapErr(err)
+	}
+	gate := new(Gate)
+	if matchers != nil {
+		gate.Match = caddyhttp.RawMatcherSets{matchers}
+	}
+	h.Next() // again: taking the matcher out has reset the cursor
+	if err := parseGateArguments(h, gate); err != nil {
+		return nil, err
+	}
+	if err := parseBlock(h.Dispenser, directiveWords(h, gate)); err != nil {
+		return nil, err
+	}
+	if err := checkGate(h, gate); err != nil {
+		return nil, err
+	}
+	return h.NewRoute(nil, gate), nil
+}
+
+// parseGateArguments reads what stands behind the matcher: one issuer, or the
+// names of global providers.
+func parseGateArguments(h httpcaddyfile.Helper, gate *Gate) error {
+	args, err := values(h.Dispenser)
+	if err != nil {
+		return err
+	}
+	for _, arg := range args {
+		switch {
+		case strings.Contains(arg, "://"), strings.HasPrefix(arg, "{"):
+			if gate.Provider != nil || len(gate.Providers) > 0 {
+				return h.Errf("%q: a site names one issuer, or providers of the global options, not both", arg)
+			}
+			gate.Provider = &ProviderConfig{Issuer: arg}
+		case !providerName.MatchString(arg):
+			return h.Errf("%q is neither an issuer URL nor a provider's name", arg)
+		case gate.Provider != nil:
+			return h.Errf("%q: a site names one issuer, or providers of the global options, not both", arg)
+		default:
+			gate.Providers = append(gate.Providers, arg)
+		}
+	}
+	return nil
+}
+
+// directiveWords is the vocabulary of a directive: with an issuer, a provider's
+// words too. Without one they are an error that names its usual cause:
+// gatehouse {$ISSUER} with the variable unset is a bare gatehouse.
+func directiveWords(h httpcaddyfile.Helper, gate *Gate) vocabulary {
+	words := gateWords(h, &gate.GateConfig)
+	if gate.Provider == nil {
+		for name := range providerWords(new(ProviderConfig)) {
+			words[name] = word{hidden: true, parse: func(d *caddyfile.Dispenser) error {
+				return d.Errf("%s belongs to a provider, and this site names no issuer; is a variable behind gatehouse unset?", name)
+			}}
+		}
+		return words
+	}
+	for name, option := range providerWords(gate.Provider) {
+		if name != "issuer" {
+			words[name] = option
+		}
+	}
+	return words
+}
+
+// checkGate holds the directive to the global options, which Caddy has read
+// before any site.
+func checkGate(h httpcaddyfile.Helper, gate *Gate) error {
+	global := new(App)
+	if option, given := h.Option("gatehouse").(httpcaddyfile.App); given {
+		if err := json.Unmarshal(option.Value, global); err != nil {
+			return h.WrapErr(err)
+		}
+	}
+	if gate.Provider != nil {
+		if gate.Provider.ClientID == "" {
+			return h.Errf("%s needs client_id", gate.Provider.Issuer)
+		}
+	} else if len(global.Providers) == 0 {
+		return h.Err("no provider: write the issuer's URL behind gatehouse, or a provider into the global option gatehouse")
+	}
+	for _, name := range gate.Providers {
+		if global.provider(name) == nil {
+			return h.Errf("no provider %s in the global option gatehouse", name)
+		}
+	}
+	if gate.Session != nil && global.Session != nil {
+		return h.Err("session stands in the global option gatehouse already; the two are never merged")
+	}
+	return nil
+}
+
+func gateWords(h httpcaddyfile.Helper, g *GateConfig) vocabulary {
+	return vocabulary{
+		"session":           {parse: func(d *caddyfile.Dispenser) error { return parseSiteSession(d, g) }},
+		"base_path":         one(&g.BasePath),
+		"public_url":        one(&g.PublicURL),
+		"return_to":         many(&g.ReturnTo),
+		"post_logout":       one(&g.PostLogout),
+		"trusted_origins":   many(&g.TrustedOrigins),
+		"allow":             {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseRule(h, d, &g.Allow) }},
+		"deny":              {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseRule(h, d, &g.Deny) }},
+		"public":            {repeat: true, parse: many(&g.Public).parse},
+		"unauthenticated":   oneOf(&g.Unauthenticated, "login", "reject", "pass"),
+		"report_only":       flag(&g.ReportOnly),
+		"headers":           oneOf(&g.Headers, "forwarded", "remote", "off"),
+		"header":            {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseHeader(d, g) }},
+		"private_responses": oneOf(&g.PrivateResponses, "on", "off"),
+		"errors":            oneOf(&g.Errors, "page", "pass"),
+		"pages":             {parse: func(d *caddyfile.Dispenser) error { return parsePages(d, g) }},
+	}
+}
+
+func parseSiteSession(d *caddyfile.Dispenser, g *GateConfig) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	g.Session = new(SessionConfig)
+	return parseBlock(d, sessionWords(g.Session))
+}
+
+func parsePages(d *caddyfile.Dispenser, g *GateConfig) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	g.Pages = new(PagesConfig)
+	return parseBlock(d, pagesWords(g.Pages))
+}
+
+func pagesWords(p *PagesConfig) vocabulary {
+	return vocabulary{
+		"root":  one(&p.Root),
+		"name":  one(&p.Name),
+		"logo":  one(&p.Logo),
+		"color": one(&p.Color),
+	}
+}
+
+func parseHeader(d *caddyfile.Dispenser, g *GateConfig) error {
+	args, err := values(d)
+	if err != nil {
+		return err
+	}
+	if len(args) != 2 {
+		hint := ""
+		if len(args) == 1 {
+			hint = "; did you mean headers?"
+		}
+		return d.Errf("header takes a name and a claim, not %d values%s", len(args), hint)
+	}
+	for _, other := range g.Header {
+		if strings.EqualFold(other.Name, args[0]) {
+			return d.Errf("header %s is already given", args[0])
+		}
+	}
+	g.Header = append(g.Header, HeaderConfig{Name: args[0], Claim: args[1]})
+	return nil
+}
+
+// parseRule reads one allow or deny: a line, or a block whose claims must all fit.
+func parseRule(h httpcaddyfile.Helper, d *caddyfile.Dispenser, rules *[]Rule) error {
+	word := d.Val()
+	matchers, args, err := ruleArguments(h, d)
+	if err != nil {
+		return err
+	}
+	rule := Rule{Match: matchers, Claims: make(map[string][]string)}
+	switch {
+	case len(args) == 0:
+		if err := parseRuleBlock(d, rule.Claims); err != nil {
+			return err
+		}
+		if len(rule.Claims) == 0 {
+			return d.Errf("%s needs a claim and its values", word)
+		}
+	case args[0] == "any" && word == "allow":
+		if len(args) > 1 {
+			return d.Err("allow any takes no values")
+		}
+		rule.Any = true
+	case args[0] == "expression":
+		if len(args) != 2 {
+			return d.Errf("%s expression takes one expression; quote it", word)
+		}
+		rule.Expression = args[1]
+	case len(args) == 1:
+		return d.Errf("%s %s has no value: nobody could fit", word, args[0])
+	default:
+		rule.Claims[args[0]] = args[1:]
+	}
+	if len(rule.Claims) == 0 {
+		rule.Claims = nil
+	}
+	*rules = append(*rules, rule)
+	return nil
+}
+
+// ruleArguments reads a rule's line. Its first token may be a matcher.
+func ruleArguments(h httpcaddyfile.Helper, d *caddyfile.Dispenser) (caddy.ModuleMap, []string, error) {
+	var matchers caddy.ModuleMap
+	args, err := values(d)
+	if err != nil || len(args) == 0 {
+		return nil, args, err
+	}
+	if first := args[0]; strings.HasPrefix(first, "/") || strings.HasPrefix(first, "@") || first == "*" {
+		line := caddyfile.NewDispenser([]caddyfile.Token{
+			{File: d.File(), Line: d.Line(), Text: "rule"}, {File: d.File(), Line: d.Line(), Text: first},
+		})
+		line.Next()
+		matchers, _, err = h.WithDispenser(line).MatcherToken()
+		if err != nil {
+			return nil, nil, d.WrapErr(err)
+		}
+		args = args[1:]
+	}
+	return matchers, args, nil
+}
+
+func parseRuleBlock(d *caddyfile.Dispenser, claims map[string][]string) error {
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		claim := d.Val()
+		if strings.TrimSpace(claim) == "" {
+			return d.Err("a claim of the rule has no name")
+		}
+		if _, twice := claims[claim]; twice {
+			return d.Errf("%s is already given in this rule", claim)
+		}
+		accepted, err := values(d)
+		if err != nil {
+			return err
+		}
+		if len(accepted) == 0 {
+			return d.Errf("%s has no value: nobody could fit", claim)
+		}
+		claims[claim] = accepted
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package caddymodule
+
+import (
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// ProviderConfig is one OpenID provider and the client that we are to it.
+// Strings may hold placeholders of the process ({env.*}, {file.*}); they are
+// resolved when the configuration is loaded, client_secret at each use.
+type ProviderConfig struct {
+	// The provider's name, [a-z0-9_-]+: what sites and rules call it.
+	// Default: "default".
+	Name string `json:"name,omitempty"`
+
+	// What is known of this kind of provider: "oidc" or "google".
+	// Default: "oidc". It is never guessed from the name.
+	Preset string `json:"preset,omitempty"`
+
+	// The issuer identifier, an https URL (http on loopback), compared exactly
+	// with what discovery and ID tokens say (OIDC Discovery 4.3).
+	Issuer string `json:"issuer,omitempty"`
+
+	// The client identifier that the provider has registered for us.
+	ClientID string `json:"client_id,omitempty"`
+
+	// The client secret. A {file.*} placeholder is read at each use, so a
+	// changed file is followed without a reload.
+	ClientSecret string `json:"client_secret,omitempty"`
+
+	// How the client authenticates at the token endpoint, by the names of
+	// RFC 7591: client_secret_basic, client_secret_post or none.
+	// Default: what discovery offers, else client_secret_basic.
+	ClientAuth string `json:"client_auth,omitempty"`
+
+	// The scopes to ask for. Default: openid profile email.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// When the userinfo endpoint is asked: "off", "on_missing_claims" or
+	// "required". Default: on_missing_claims.
+	UserInfo string `json:"userinfo,omitempty"`
+
+	// Claims under names of our own.
+	Claim []ClaimMapping `json:"claim,omitempty"`
+
+	// The claim that upstream applications get as the user. Default: sub.
+	// Who somebody is to us remains issuer and sub.
+	UserClaim string `json:"user_claim,omitempty"`
+
+	// Believe every e-mail address, whatever email_verified says.
+	InsecureUnverifiedEmail bool `json:"insecure_unverified_email,omitempty"`
+
+	// Do not verify the provider's TLS certificate.
+	InsecureSkipTLSVerify bool `json:"insecure_skip_tls_verify,omitempty"`
+}
+
+// ClaimMapping gives a claim a name that rules and headers use.
+type ClaimMapping struct {
+	// The name, as rules and headers use it.
+	Name string `json:"name"`
+	// Where it stands in the ID token or the userinfo answer: a member's name,
+	// or a dotted path (realm_access.roles).
+	From string `json:"from"`
+}
+
+// SessionConfig says what a browser remembers, where, and for how long.
+type SessionConfig struct {
+	// Where sessions live: "cookie" (sealed, in the browser) or "memory"
+	// (in this process). Default: cookie.
+	Store string `json:"store,omitempty"`
+
+	// The longest that a session lives, however much it is used. Default: 12h.
+	Lifetime caddy.Duration `json:"lifetime,omitempty"`
+
+	// How long a session lives without a request; 0 is off. Default: off.
+	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
+
+	// The name of the cookies, without prefix. Default: gatehouse.
+	CookieName string `json:"cookie_name,omitempty"`
+
+	// The domain whose hosts share the session. Default: this host only.
+	CookieDomain string `json:"cookie_domain,omitempty"`
+
+	// The SameSite attribute: "lax", "strict" or "none". Default: lax.
+	CookieSameSite string `json:"cookie_same_site,omitempty"`
+
+	// Whether the cookie outlives the browser: "on" gives it a Max-Age of what
+	// is left of the lifetime. Default: on.
+	CookiePersist string `json:"cookie_persist,omitempty"`
+
+	// Let sessions travel over plain http from elsewhere than loopback.
+	InsecureHTTP bool `json:"insecure_http,omitempty"`
+}
+
+// Rule is one line, or one block, of allow or deny.
+type Rule struct {
+	// On which requests the rule counts. Default: all.
+	Match caddy.ModuleMap `json:"match,omitempty" caddy:"namespace=http.matchers"`
+	// Claim names and the values that fit: values of one claim are
+	// alternatives, all claims of one rule must fit. "user" and
+	// "email_domain" are known names, "*" of allow is anyone.
+	Claims map[string][]string `json:"claims,omitempty"`
+	// A CEL expression over `claims`, instead of Claims.
+	Expression string `json:"expression,omitempty"`
+	// Anyone who can sign in, instead of Claims (allow only).
+	Any bool `json:"any,omitempty"`
+}
+
+// HeaderConfig sends one claim to the upstream.
+type HeaderConfig struct {
+	// The header's name.
+	Name string `json:"name"`
+	// The claim's name, or "user".
+	Claim string `json:"claim"`
+}
+
+// PagesConfig changes how our pages look.
+type PagesConfig struct {
+	// A folder with templates of the same names as ours, used instead of them.
+	Root string `json:"root,omitempty"`
+	// The name of the site, shown as the pages' heading. Default: the host.
+	Name string `json:"name,omitempty"`
+	// The address of a logo: a path of this site, or an https URL.
+	Logo string `json:"logo,omitempty"`
+	// The accent color, in hexadecimal: rgb or rrggbb (# begins a comment in a
+	// Caddyfile, so it may be left out).
+	Color string `json:"color,omitempty"`
+}
+
+// GateConfig is what one `gatehouse` directive says.
+type GateConfig struct {
+	// The requests that need a session. All the same, every request is cleaned
+	// of identity headers, and our endpoints are served. Default: all.
+	Match caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
+
+	// The names of the providers that may sign people in here.
+	// Default: all that the app has.
+	Providers []string `json:"providers,omitempty"`
+
+	// A provider of this site alone, instead of Providers.
+	Provider *ProviderConfig `json:"provider,omitempty"`
+
+	// The session settings of this site, where the app has none.
+	Session *SessionConfig `json:"session,omitempty"`
+
+	// Where our endpoints are. Default: /oauth2.
+	BasePath string `json:"base_path,omitempty"`
+
+	// The origin that browsers see, https://host[:port]. It wins over anything
+	// that the request says. Default: scheme and host of the request.
+	PublicURL string `json:"public_url,omitempty"`
+
+	// Further origins that a return URL may lead to. Default: this site.
+	ReturnTo []string `json:"return_to,omitempty"`
+
+	// Where a browser goes when it has signed out. Default: a page of ours.
+	PostLogout string `json:"post_logout,omitempty"`
+
+	// Further origins whose pages may send unsafe requests and open WebSockets.
+	TrustedOrigins []string `json:"trusted_origins,omitempty"`
+
+	// Who may pass; any rule that fits suffices. Default: anyone signed in.
+	Allow []Rule `json:"allow,omitempty"`
+
+	// Who may not pass; it wins over Allow.
+	Deny []Rule `json:"deny,omitempty"`
+
+	// Paths that need no sign-in, as Caddy's path matcher reads them.
+	Public []string `json:"public,omitempty"`
+
+	// What happens to a request without a session: "login" (navigations sign
+	// in, all else gets 401), "reject" (401) or "pass" (on, without identity).
+	// Default: login.
+	Unauthenticated string `json:"unauthenticated,omitempty"`
+
+	// Let through, and log, who would have been refused by the rules.
+	ReportOnly bool `json:"report_only,omitempty"`
+
+	// Which identity headers the upstream gets: "forwarded", "remote" or "off".
+	// Default: forwarded.
+	Headers string `json:"headers,omitempty"`
+
+	// Further identity headers.
+	Header []HeaderConfig `json:"header,omitempty"`
+
+	// Whether answers to somebody signed in are made private to their browser:
+	// "on" or "off". Default: on.
+	PrivateResponses string `json:"private_responses,omitempty"`
+
+	// Who writes error answers: "page" (we do) or "pass" (Caddy's
+	// handle_errors). Default: page.
+	Errors string `json:"errors,omitempty"`
+
+	// How our pages look.
+	Pages *PagesConfig `json:"pages,omitempty"`
+}

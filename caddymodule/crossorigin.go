@@ -1,0 +1,54 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
+)
+
+// crossOrigin refuses what another site has a browser send with our cookie: an
+// unsafe method by the rules of net/http's CrossOriginProtection, and a WebSocket
+// handshake, which is a GET, unless its Origin is ours (P13, SEC-108). Ours is
+// the origin as the browser sees it, scheme included, not the Host header.
+func (g *Gate) crossOrigin(r *http.Request, ours origin) error {
+	sender := r.Header.Get("Origin")
+	if len(r.Header["Origin"]) > 1 {
+		return crossOriginProblem("several Origin headers")
+	}
+	if sender == ours.String() {
+		return nil
+	}
+	if _, trusted := g.trusted[sender]; trusted {
+		return nil
+	}
+	if isWebSocket(r) {
+		return crossOriginProblem(fmt.Sprintf("WebSocket handshake from %q", sender))
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return nil
+	}
+	switch site := r.Header.Get("Sec-Fetch-Site"); site {
+	case "same-origin", "none":
+		return nil
+	case "":
+		if sender == "" {
+			return nil // neither header: not a browser that others can direct
+		}
+	}
+	return crossOriginProblem(fmt.Sprintf("%s from %q", r.Method, sender))
+}
+
+func crossOriginProblem(what string) error {
+	return problem(authflow.Denied, ReasonCrossOrigin, "Another site asked for this in your name.", fmt.Errorf("%s", what))
+}
+
+// isWebSocket reports a handshake of RFC 6455, or of RFC 8441 and RFC 9220.
+func isWebSocket(r *http.Request) bool {
+	if r.Method == http.MethodConnect {
+		return true
+	}
+	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+}

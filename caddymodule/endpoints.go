@@ -1,0 +1,281 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/session"
+)
+
+// endpoint finds which of our endpoints a request is for, by the path as the
+// browser sent it: a rewrite does not move them.
+func (g *Gate) endpoint(r *http.Request) (string, bool) {
+	u := originalURL(r)
+	name, ours := strings.CutPrefix(u.Path, g.basePath+"/")
+	return name, ours && u.RawPath == ""
+}
+
+// serveEndpoint answers a request below our base path. Besides our own names
+// those work that users of oauth2-proxy have in bookmarks and provider settings.
+func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, name string) error {
+	noStore(w.Header())
+	switch name {
+	case "login", "start", "sign_in":
+		return g.serveLogin(w, r, v)
+	case "callback":
+		return g.serveCallback(w, r, v)
+	case "logout", "sign_out":
+		return g.serveLogout(w, r, v)
+	case "signed-out":
+		return g.serveSignedOut(w, r, v)
+	case "session":
+		return g.serveSession(w, r, v)
+	case "userinfo":
+		return g.serveUserinfo(w, r, v)
+	case "ping":
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, err := w.Write([]byte("ok\n"))
+		return err
+	}
+	http.Error(w, "no such endpoint", http.StatusNotFound)
+	return nil
+}
+
+// early refuses what changes something in TLS early data, which can be replayed
+// by anybody on the path (RFC 8470 5.2, SEC-12).
+func early(r *http.Request) error {
+	if r.TLS != nil && !r.TLS.HandshakeComplete {
+		return caddyhttp.Error(http.StatusTooEarly, errors.New("sign-in and sign-out are not served in TLS early data"))
+	}
+	return nil
+}
+
+// serveLogin starts a sign-in on purpose: `rd` is where to come back to,
+// `provider` whom to ask, `prompt` may ask for another account. Nothing else of
+// the query reaches the provider (SEC-67).
+func (g *Gate) serveLogin(w http.ResponseWriter, r *http.Request, v *visit) error {
+	if r.Method != http.MethodGet {
+		return g.methodRefused(w, r, v, "GET")
+	}
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && !authflow.IsNavigation(r) {
+		return g.fail(w, r, v, problem(authflow.NoLogin, ReasonNoSession, "Please sign in.", errors.New("only a navigation starts a sign-in")))
+	}
+	query := r.URL.Query()
+	options := loginOptions{returnTo: "/", providers: g.providers}
+	if rd := query.Get("rd"); rd != "" {
+		target, err := v.policy().FromOutside(rd)
+		if err != nil {
+			return g.fail(w, r, v, problem(authflow.BadRequest, ReasonReturnRefused, "The address to return to is not one of this site.", err))
+		}
+		options.returnTo = target
+	}
+	if name := query.Get("provider"); name != "" {
+		chosen := g.signInProvider(name)
+		if chosen == nil {
+			return g.fail(w, r, v, problem(authflow.BadRequest, ReasonUnknownProvider, "This site knows no such provider.", nil))
+		}
+		options.providers = []*provider{chosen}
+	}
+	if prompt := query.Get("prompt"); slices.Contains([]string{"login", "select_account"}, prompt) {
+		options.prompt = prompt
+	}
+	return g.login(w, r, v, options)
+}
+
+// signInProvider finds a provider by the name in a query or an attempt: one of
+// this gate, or of the app, for a later gate of the same site.
+func (g *Gate) signInProvider(name string) *provider {
+	for _, p := range g.providers {
+		if p.name == name {
+			return p
+		}
+	}
+	return g.app.resolved(name)
+}
+
+// loginOptions say how a sign-in starts.
+type loginOptions struct {
+	returnTo  string
+	providers []*provider
+	prompt    string
+}
+
+// login sends a navigation to the provider, or shows which there are.
+func (g *Gate) login(w http.ResponseWriter, r *http.Request, v *visit, o loginOptions) error {
+	if !v.secure {
+		return g.fail(w, r, v, problem(authflow.Internal, ReasonNotHTTPS, "This site cannot sign anybody in over plain http.",
+			errors.New("the request came over plain http from elsewhere than loopback: set public_url, or let Caddy trust the proxy in front (servers { trusted_proxies ... })")))
+	}
+	if err := g.looping(r, v); err != nil {
+		return g.fail(w, r, v, err)
+	}
+	if len(o.providers) > 1 {
+		return g.chooserPage(w, r, v, o)
+	}
+	p := o.providers[0]
+	if v.gate.signInProvider(p.name) != p {
+		return g.fail(w, r, v, problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.",
+			fmt.Errorf("the outermost gatehouse directive does not know provider %s of this one, and serves its callback", p.name)))
+	}
+	attempt, location, err := p.client.Begin(r.Context(), authflow.AuthorizationRequest{
+		Provider: p.name, RedirectURI: v.redirectURI(), ReturnTo: o.returnTo, Prompt: o.prompt,
+	})
+	if err != nil {
+		return g.fail(w, r, v, err)
+	}
+	if err := v.gate.keepAttempt(w, r, v, attempt); err != nil {
+		return g.fail(w, r, v, err)
+	}
+	return redirect(w, location)
+}
+
+// redirect sends the browser on, as GET whatever brought it here (RFC 9700 4.12).
+func redirect(w http.ResponseWriter, location string) error {
+	noStore(w.Header())
+	w.Header().Set("Location", location)
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// serveCallback takes the authorization response.
+func (g *Gate) serveCallback(w http.ResponseWriter, r *http.Request, v *visit) error {
+	if err := early(r); err != nil {
+		return err
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+		return g.methodRefused(w, r, v, "GET, POST")
+	}
+	if !v.secure {
+		return g.fail(w, r, v, problem(authflow.BadRequest, ReasonNotHTTPS, "This site cannot sign anybody in over plain http.", nil))
+	}
+	response, err := authflow.ParseAuthorizationResponse(r)
+	if err != nil {
+		return g.fail(w, r, v, err)
+	}
+	attempt, err := g.takeAttempt(w, r, v, response.State)
+	if err != nil {
+		return g.strayCallback(w, r, v, attempt, err)
+	}
+	p := g.signInProvider(attempt.Provider)
+	if p == nil {
+		return g.fail(w, r, v, problem(authflow.BadRequest, ReasonUnknownProvider, "This site knows no such provider any more.", nil))
+	}
+	grant, err := p.client.Finish(r.Context(), authflow.FinishRequest{
+		Attempt: attempt, Response: response, RedirectURI: v.redirectURI(), NeededClaims: g.neededPaths(p),
+	})
+	if err != nil {
+		return g.fail(w, r, v, err)
+	}
+	return g.signIn(w, r, v, p, attempt, grant)
+}
+
+// strayCallback answers a callback that belongs to no attempt of this browser: a
+// reload, the back button, a bookmark. Who is signed in goes on to where the
+// attempt led, or to the start; who is not may begin again (P02, P23).
+func (g *Gate) strayCallback(w http.ResponseWriter, r *http.Request, v *visit, attempt *authflow.Attempt, err error) error {
+	if _, notSignedIn := v.load(r); notSignedIn != nil || asProblem(err).Kind != authflow.BadRequest {
+		return g.fail(w, r, v, err)
+	}
+	target := "/"
+	if attempt != nil {
+		if stored, refused := v.policy().Emit(attempt.ReturnTo); refused == nil {
+			target = stored
+		}
+	}
+	return redirect(w, target)
+}
+
+// signIn makes the session, and sends the browser to where it wanted to go.
+func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, v *visit, p *provider, attempt *authflow.Attempt, grant *authflow.Grant) error {
+	s, err := g.newSession(v, p, grant, g.now())
+	if err != nil {
+		return g.fail(w, r, v, err)
+	}
+	target, err := v.policy().Emit(attempt.ReturnTo)
+	if err != nil {
+		g.logger.Warn("the return URL of a sign-in is not allowed any more", zap.Error(err))
+		target = "/"
+	}
+	live, err := g.sessions.Create(r.Context(), w, v.cookies, v.scope(), s)
+	if err != nil {
+		return g.fail(w, r, v, sessionProblem(err))
+	}
+	if err := g.keepHint(w, r, v, live.Session(), grant.IDToken); err != nil {
+		g.logger.Debug("no id_token_hint is kept for the sign-out", zap.Error(err))
+	}
+	if err := g.keepFinished(w, r, v); err != nil {
+		return g.fail(w, r, v, sessionProblem(err))
+	}
+	g.logger.Info("signed in", zap.String("provider", p.name), zap.String("subject", s.Subject), zap.String("host", v.origin.host))
+	return redirect(w, target)
+}
+
+func (g *Gate) methodRefused(w http.ResponseWriter, r *http.Request, v *visit, allow string) error {
+	w.Header().Set("Allow", allow)
+	if v.gate.passErrors {
+		return caddyhttp.Error(http.StatusMethodNotAllowed, fmt.Errorf("method %s", r.Method))
+	}
+	http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+	return nil
+}
+
+// serveUserinfo tells the application's own scripts who is signed in: what the
+// upstream is told, no tokens, and nothing to another site (SEC-93).
+func (g *Gate) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return g.methodRefused(w, r, v, "GET, HEAD")
+	}
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+		return g.fail(w, r, v, crossOriginProblem("userinfo for another site"))
+	}
+	live, p, err := g.signedIn(r, v)
+	if err != nil {
+		return g.fail(w, r, v, err)
+	}
+	who := &identity{session: live.Session(), provider: p, prefixed: len(g.providers) > 1}
+	claims := make(map[string]any)
+	for name, value := range live.Session().Claims {
+		if value != nil && !(name == "email" && who.email() == "") {
+			claims[name] = value
+		}
+	}
+	groups, _ := who.values("groups", false)
+	return writeJSON(w, http.StatusOK, userinfoBody{
+		User: who.user(), Email: who.email(), Groups: groups, Provider: p.name, Subject: live.Session().Subject,
+		Expires: live.Session().Expires.UTC().Truncate(time.Second), Claims: claims,
+	})
+}
+
+// userinfoBody is the current user, as the endpoint `userinfo` tells it.
+type userinfoBody struct {
+	User     string         `json:"user"`
+	Email    string         `json:"email,omitempty"`
+	Groups   []string       `json:"groups"`
+	Provider string         `json:"provider"`
+	Subject  string         `json:"sub"`
+	Expires  time.Time      `json:"expires"`
+	Claims   map[string]any `json:"claims"`
+}
+
+// signedIn finds the session and its provider, without judging the rules: who
+// somebody is may be asked by who may not pass.
+func (g *Gate) signedIn(r *http.Request, v *visit) (*session.Live, *provider, error) {
+	live, err := v.load(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := live.Session()
+	p := g.signInProvider(s.Provider)
+	if p == nil || p.client.Issuer() != s.Issuer || p.client.ClientID() != s.ClientID {
+		return nil, nil, problem(authflow.NoLogin, ReasonOtherProvider, "Please sign in.", nil)
+	}
+	return live, p, nil
+}

@@ -1,0 +1,223 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/session"
+)
+
+func init() {
+	caddy.RegisterModule(new(Gate))
+}
+
+// Gate is the handler http.handlers.gatehouse: it stands in front of an
+// application, signs browsers in, and tells the application who is calling.
+type Gate struct {
+	GateConfig
+
+	app             *App
+	now             func() time.Time
+	logger          *zap.Logger
+	matchers        caddyhttp.MatcherSets
+	public          caddyhttp.MatchPath
+	providers       []*provider
+	sessions        *session.Manager
+	sessionConfig   SessionConfig
+	cookies         session.CookieConfig
+	allow, deny     []rule
+	needs           []string // the claims that rules and headers read
+	identityHeaders []HeaderConfig
+	names           nameSet // every identity header
+	own             nameSet // those that this gate sets
+	rulesMatch      bool    // some rule has a matcher of its own
+	publicOrigin    origin
+	trusted         map[string]struct{}
+	returnTo        []string
+	postLogout      string
+	basePath        string
+	passErrors      bool
+	pages           *pages
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Gate) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.gatehouse", New: func() caddy.Module { return new(Gate) }}
+}
+
+// ServeHTTP is the whole of what happens to a request.
+func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	v, err := g.receive(r)
+	if err != nil {
+		return g.fail(w, r, v, err)
+	}
+	if v.gate == g {
+		if name, ours := g.endpoint(r); ours {
+			return g.serveEndpoint(w, r, v, name)
+		}
+	}
+	open, err := g.isOpen(r)
+	if err != nil {
+		return g.fail(w, r, v, err)
+	}
+	if !open {
+		if err := v.demand(g); err != nil {
+			return g.fail(w, r, v, err)
+		}
+	}
+	who, err := g.check(r, v, open)
+	if err != nil {
+		if !open && !(g.Unauthenticated == "pass" && asProblem(err).Kind == authflow.NoLogin) {
+			return g.refuse(w, r, v, err)
+		}
+		if !open {
+			v.identity = nil
+			clearIdentity(r, g.own)
+		}
+		return next.ServeHTTP(w, r)
+	}
+	v.identity = who
+	g.setIdentity(r, who)
+	if err := g.sessions.Deliver(w, v.live, v.scope()); err != nil {
+		return g.fail(w, r, v, sessionProblem(err))
+	}
+	if g.PrivateResponses != "off" {
+		w = newPrivateWriter(w)
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// isOpen reports whether a request needs no sign-in: the user's matcher takes
+// none of its readings, or public paths take all of them.
+func (g *Gate) isOpen(r *http.Request) (bool, error) {
+	if len(g.matchers) == 0 && len(g.public) == 0 {
+		return false, nil
+	}
+	views := readings(r)
+	protected, public := false, len(g.public) > 0
+	for _, view := range views {
+		matched, err := g.matchers.AnyMatchWithError(view)
+		if err != nil {
+			return false, problem(authflow.Internal, ReasonMatcherFailed, "Something went wrong here.", err)
+		}
+		protected = protected || matched
+		if public {
+			if public, err = g.public.MatchWithError(view); err != nil {
+				return false, problem(authflow.Internal, ReasonMatcherFailed, "Something went wrong here.", err)
+			}
+		}
+	}
+	return !protected || public, nil
+}
+
+// check answers who is calling, or why the request may not pass as anybody.
+func (g *Gate) check(r *http.Request, v *visit, open bool) (*identity, error) {
+	live, err := v.load(r)
+	if err != nil {
+		return nil, err
+	}
+	provider, err := g.providerOf(v, live.Session())
+	if err != nil {
+		return nil, err
+	}
+	if !open {
+		if live, err = g.renew(r, v, provider); err != nil {
+			return nil, err
+		}
+	}
+	if err := g.hasClaims(live.Session()); err != nil {
+		return nil, err
+	}
+	if err := g.crossOrigin(r, v.origin); err != nil {
+		return nil, err
+	}
+	who := &identity{session: live.Session(), provider: provider, prefixed: len(g.providers) > 1}
+	if err := g.admit(r, v, who); err != nil {
+		return nil, err
+	}
+	return who, nil
+}
+
+// providerOf finds the provider that a session is of, among those of this gate.
+func (g *Gate) providerOf(v *visit, s *session.Session) (*provider, error) {
+	for _, p := range g.providers {
+		if p.name == s.Provider && p.client.Issuer() == s.Issuer && p.client.ClientID() == s.ClientID {
+			return p, nil
+		}
+	}
+	return nil, problem(authflow.NoLogin, ReasonOtherProvider, "You are signed in with an account that does not count here.",
+		fmt.Errorf("the session is of provider %s (%s)", s.Provider, s.Issuer))
+}
+
+// hasClaims holds that a session knows everything that this gate reads. A claim
+// that the provider left out is known, as absent; one that the configuration did
+// not ask for when the session was made is not.
+func (g *Gate) hasClaims(s *session.Session) error {
+	for _, claim := range g.needs {
+		if _, known := s.Claims[claim]; !known {
+			return problem(authflow.NoLogin, ReasonClaimsChanged, "This site needs to know more of you. Please sign in again.",
+				fmt.Errorf("the session was made without claim %s", claim))
+		}
+	}
+	return nil
+}
+
+// admit judges an identity by the rules.
+func (g *Gate) admit(r *http.Request, v *visit, who *identity) error {
+	if who.user() == "" {
+		if who.provider.userClaim == "email" && scalar(who.session.Claims["email"]) != "" {
+			return g.denied(v, who, ReasonEmailUnverified, "Your e-mail address is not verified by the provider.")
+		}
+		return g.denied(v, who, ReasonUserMissing, "The provider did not tell the name that this site knows you by.")
+	}
+	passes, err := g.judge(r, who)
+	if err != nil {
+		return problem(authflow.Internal, ReasonMatcherFailed, "Something went wrong here.", err)
+	}
+	if passes {
+		return nil
+	}
+	if g.ReportOnly {
+		g.logger.Warn("report_only: would have been denied",
+			zap.String("user", who.user()), zap.String("path", originalURL(r).Path))
+		return nil
+	}
+	return g.denied(v, who, ReasonDenied, "Your account may not open this page.")
+}
+
+// denied remembers who was refused, for the page that says so.
+func (g *Gate) denied(v *visit, who *identity, reason authflow.Reason, public string) error {
+	v.refused = who
+	return problem(authflow.Denied, reason, public, fmt.Errorf("user %q of %s", who.user(), who.session.Issuer))
+}
+
+// refuse answers who may not pass: a navigation without session signs in.
+func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, v *visit, err error) error {
+	if asProblem(err).Kind != authflow.NoLogin || g.Unauthenticated == "reject" || g.Unauthenticated == "pass" || !isNavigation(r) {
+		return g.fail(w, r, v, err)
+	}
+	return g.login(w, r, v, loginOptions{returnTo: v.policy().OwnTarget(originalTarget(r)), providers: v.demanded})
+}
+
+// isNavigation judges the request as the browser sent it, not as a rewrite left it.
+func isNavigation(r *http.Request) bool {
+	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if !ok || original.Method == r.Method {
+		return authflow.IsNavigation(r)
+	}
+	sent := *r
+	sent.Method = original.Method
+	return authflow.IsNavigation(&sent)
+}
+
+// Interface guards.
+var (
+	_ caddy.Provisioner           = (*Gate)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Gate)(nil)
+)

@@ -1,0 +1,117 @@
+package caddymodule
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/http"
+
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/session"
+)
+
+// serveLogout ends the session, here and at the provider. Another site can only
+// ask for it: a person then confirms.
+func (g *Gate) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) error {
+	if err := early(r); err != nil {
+		return err
+	}
+	switch r.Method {
+	case http.MethodGet:
+		if !meant(r) {
+			return g.confirmPage(w, r, v)
+		}
+	case http.MethodPost:
+		if err := g.crossOrigin(r, v.origin); err != nil {
+			return g.fail(w, r, v, err)
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
+	default:
+		return g.methodRefused(w, r, v, "GET, POST")
+	}
+	returnTo := ""
+	if rd := r.FormValue("rd"); rd != "" {
+		target, err := v.policy().FromOutside(rd)
+		if err != nil {
+			return g.fail(w, r, v, problem(authflow.BadRequest, ReasonReturnRefused, "The address to return to is not one of this site.", err))
+		}
+		returnTo = target
+	}
+	return g.signOut(w, r, v, returnTo)
+}
+
+// meant reports that a person followed a link of this site, or typed the address.
+func meant(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "same-site", "none":
+		return r.Header.Get("Sec-Fetch-Mode") == "navigate"
+	}
+	return false
+}
+
+// signOut ends the session before anything else, so that a copy of the cookie is
+// dead too; then it tells the browser, and sends it to the provider.
+func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, v *visit, returnTo string) error {
+	live, p, err := g.signedIn(r, v)
+	if err != nil && asProblem(err).Kind != authflow.NoLogin && asProblem(err).Reason != ReasonKeysNotShared {
+		return g.fail(w, r, v, err) // what cannot be ended is not said to be; another replica's cookie is only dropped
+	}
+	location := ""
+	if err == nil {
+		if location, err = g.endSessionURL(r, v, live, p, returnTo); err != nil {
+			g.logger.Info("signed out here only", zap.String("provider", p.name), zap.Error(err))
+		}
+		if err := g.sessions.End(r.Context(), session.BySession(live)); err != nil {
+			return g.fail(w, r, v, sessionProblem(errors.Join(session.ErrUnavailable, err)))
+		}
+		g.logger.Info("signed out", zap.String("provider", p.name), zap.String("subject", live.Session().Subject), zap.String("host", v.origin.host))
+	}
+	if err := g.sessions.Clear(w, v.cookies, v.scope()); err != nil {
+		return g.fail(w, r, v, err)
+	}
+	w.Header().Set("Clear-Site-Data", `"cache"`)
+	switch {
+	case location != "":
+		return redirect(w, location)
+	case returnTo != "":
+		return redirect(w, returnTo)
+	}
+	return redirect(w, v.endpoint("signed-out"))
+}
+
+// endSessionURL is where the provider ends its own session. The state carries
+// where to go afterwards; the provider's landing page takes any other as well.
+func (g *Gate) endSessionURL(r *http.Request, v *visit, live *session.Live, p *provider, returnTo string) (string, error) {
+	state := rand.Text()
+	if returnTo != "" {
+		var err error
+		if state, err = g.seal(r, v.purpose(purposePostLogout), []byte(returnTo)); err != nil {
+			return "", err
+		}
+	}
+	return p.client.EndSessionURL(r.Context(), authflow.EndSessionRequest{
+		IDTokenHint:           g.hint(r, v, live.Session()),
+		PostLogoutRedirectURI: v.origin.String() + v.endpoint("signed-out"),
+		State:                 state,
+	})
+}
+
+// serveSignedOut is where the provider sends the browser after its logout, with
+// our state, another, or none (OIDC RP-Initiated Logout 3).
+func (g *Gate) serveSignedOut(w http.ResponseWriter, r *http.Request, v *visit) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return g.methodRefused(w, r, v, "GET, HEAD")
+	}
+	if state := r.URL.Query().Get("state"); state != "" {
+		if stored, err := g.unseal(r, v.purpose(purposePostLogout), state); err == nil {
+			if target, err := v.policy().Emit(string(stored)); err == nil {
+				return redirect(w, target)
+			}
+		}
+	}
+	if g.postLogout != "" {
+		return redirect(w, g.postLogout)
+	}
+	return g.signedOutPage(w, r, v)
+}

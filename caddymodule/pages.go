@@ -1,0 +1,215 @@
+package caddymodule
+
+import (
+	"bytes"
+	"crypto/rand"
+	"embed"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
+)
+
+//go:embed pages/*.html
+var embedded embed.FS
+
+var pageColor = regexp.MustCompile(`^#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$`)
+
+// pages renders what people see of us. Everything that a browser or a provider
+// said goes through html/template, and the pages run no script and load nothing
+// but a logo (SEC-47).
+type pages struct {
+	templates *template.Template
+	name      string
+	logo      string
+	color     template.CSS
+}
+
+func newPages(config *PagesConfig) (*pages, error) {
+	if config == nil {
+		config = new(PagesConfig)
+	}
+	p := &pages{name: config.Name, logo: config.Logo, color: "#1f5fae"}
+	if config.Color != "" {
+		if !pageColor.MatchString(config.Color) {
+			return nil, fmt.Errorf("pages: color %q is not of the form rrggbb", config.Color)
+		}
+		p.color = template.CSS("#" + strings.TrimPrefix(config.Color, "#")) //nolint:gosec // checked above
+	}
+	if p.logo != "" && !strings.HasPrefix(p.logo, "/") && !strings.HasPrefix(p.logo, "https://") {
+		return nil, fmt.Errorf("pages: logo %q is neither a path of this site nor an https URL", p.logo)
+	}
+	var err error
+	if p.templates, err = template.ParseFS(embedded, "pages/*.html"); err != nil {
+		return nil, err
+	}
+	if config.Root == "" {
+		return p, nil
+	}
+	own, err := fs.Glob(os.DirFS(config.Root), "*.html")
+	if err != nil || len(own) == 0 {
+		return nil, fmt.Errorf("pages: no templates (*.html) in %s", config.Root)
+	}
+	for _, name := range own {
+		if p.templates.Lookup(name) == nil {
+			return nil, fmt.Errorf("pages: %s in %s is none of our pages", name, config.Root)
+		}
+	}
+	if p.templates, err = p.templates.ParseFS(os.DirFS(config.Root), "*.html"); err != nil {
+		return nil, fmt.Errorf("pages: %w", err)
+	}
+	return p, nil
+}
+
+// page is what every template gets.
+type page struct {
+	Site  string       // the site's name
+	Logo  string       // its logo, or empty
+	Color template.CSS // the accent color
+	Nonce string       // of the one style element
+
+	Title     string
+	Message   string
+	Reason    authflow.Reason
+	RequestID string
+
+	User    string // who is signed in, if anybody
+	Email   string
+	Groups  []string
+	Expires string
+
+	SignIn  string // where to sign in
+	Retry   string // where to try again
+	Another string // where to sign in with another account
+	SignOut string // where to post a sign-out
+	Confirm bool   // the page is there for the sign-out
+	Return  string // hidden rd of the sign-out form
+	Choices []choice
+}
+
+// choice is one provider of the chooser.
+type choice struct{ Name, URL string }
+
+// render writes a page. A template of the user's that fails is an error, and
+// nothing of it is sent.
+func (g *Gate) render(w http.ResponseWriter, v *visit, status int, name string, p page) error {
+	pages := v.gate.pages
+	p.Site, p.Logo, p.Color, p.Nonce = pages.name, pages.logo, pages.color, rand.Text()
+	if p.Site == "" {
+		p.Site = v.origin.host
+	}
+	var body bytes.Buffer
+	if err := pages.templates.ExecuteTemplate(&body, name, p); err != nil {
+		return fmt.Errorf("page %s: %w", name, err)
+	}
+	h := w.Header()
+	noStore(h)
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	// No form-action: browsers hold the provider's logout, to which our form's
+	// answer redirects, to it as well.
+	h.Set("Content-Security-Policy",
+		"default-src 'none'; img-src 'self' https:; style-src 'nonce-"+p.Nonce+"'; base-uri 'none'; frame-ancestors 'none'")
+	w.WriteHeader(status)
+	_, err := w.Write(body.Bytes())
+	return err
+}
+
+// errorPage tells a person what went wrong, who is signed in, and the way on.
+func (g *Gate) errorPage(w http.ResponseWriter, r *http.Request, v *visit, status int, e *authflow.Error, id string) error {
+	p := page{
+		Title: http.StatusText(status), Message: e.Public, Reason: e.Reason, RequestID: id,
+	}
+	switch e.Kind {
+	case authflow.NoLogin:
+		p.Title = "Sign in"
+	case authflow.Denied:
+		p.Title = "No access"
+	case authflow.BadRequest:
+		p.Title = "That did not work"
+	case authflow.Unavailable:
+		p.Title = "Not available for the moment"
+	}
+	if e.Reason == authflow.ReasonProviderDenied {
+		p.Title = "Not signed in"
+	}
+	again, retry := "/", "/"
+	if name, ours := g.endpoint(r); !ours {
+		again = v.policy().OwnTarget(originalTarget(r))
+		retry = again
+	} else if name == "login" {
+		again = "" // its rd may be what is wrong
+		retry = v.endpoint("login") + "?" + originalURL(r).RawQuery
+	}
+	switch {
+	case e.Reason == ReasonKeysNotShared:
+		p.SignOut = v.endpoint("logout")
+	case v.refused != nil:
+		p.User, p.Email = v.refused.user(), v.refused.email()
+		if p.User == "" {
+			p.User = v.refused.session.Subject
+		}
+		p.Another = v.loginURL(again, "prompt", "select_account")
+		p.SignOut = v.endpoint("logout")
+	case e.Kind == authflow.Unavailable && r.Method == http.MethodGet:
+		p.Retry = retry
+	case e.Kind != authflow.Internal && r.Method == http.MethodGet:
+		p.SignIn = v.loginURL(again)
+	case e.Kind == authflow.NoLogin:
+		p.SignIn = v.loginURL("")
+	}
+	return g.render(w, v, status, "error.html", p)
+}
+
+// chooserPage shows the providers that a person may sign in with.
+func (g *Gate) chooserPage(w http.ResponseWriter, r *http.Request, v *visit, o loginOptions) error {
+	p := page{Title: "Sign in"}
+	for _, provider := range o.providers {
+		more := []string{"provider", provider.name}
+		if o.prompt != "" {
+			more = append(more, "prompt", o.prompt)
+		}
+		p.Choices = append(p.Choices, choice{Name: provider.name, URL: v.loginURL(o.returnTo, more...)})
+	}
+	return g.render(w, v, http.StatusOK, "chooser.html", p)
+}
+
+// confirmPage asks whether a sign-out that another site led to is meant.
+func (g *Gate) confirmPage(w http.ResponseWriter, r *http.Request, v *visit) error {
+	p := page{Title: "Sign out?", SignOut: v.endpoint("logout"), Confirm: true}
+	if target, err := v.policy().FromOutside(r.URL.Query().Get("rd")); err == nil {
+		p.Return = target
+	}
+	return g.render(w, v, http.StatusOK, "confirm.html", p)
+}
+
+func (g *Gate) signedOutPage(w http.ResponseWriter, _ *http.Request, v *visit) error {
+	return g.render(w, v, http.StatusOK, "signedout.html", page{Title: "Signed out", SignIn: v.loginURL("/")})
+}
+
+// serveSession shows a person who they are to this site.
+func (g *Gate) serveSession(w http.ResponseWriter, r *http.Request, v *visit) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return g.methodRefused(w, r, v, "GET, HEAD")
+	}
+	live, provider, err := g.signedIn(r, v)
+	if err != nil {
+		if p := asProblem(err); p.Kind == authflow.NoLogin && wantsPage(r) {
+			return g.render(w, v, http.StatusOK, "session.html", page{Title: "Not signed in", SignIn: v.loginURL(v.endpoint("session"))})
+		}
+		return g.fail(w, r, v, err)
+	}
+	who := &identity{session: live.Session(), provider: provider, prefixed: len(g.providers) > 1}
+	groups, _ := who.values("groups", false)
+	return g.render(w, v, http.StatusOK, "session.html", page{
+		Title: "Your session", User: who.user(), Email: who.email(), Groups: groups,
+		Expires: live.Session().Expires.UTC().Format("2 January 2006, 15:04 UTC"),
+		Another: v.loginURL("/", "prompt", "select_account"), SignOut: v.endpoint("logout"),
+	})
+}

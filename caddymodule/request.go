@@ -1,0 +1,216 @@
+package caddymodule
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// origin is the scheme and host that the browser has in its address bar.
+// Endpoints, cookie scope, return URLs, redirect URI and the cross-origin check
+// all read this one value.
+type origin struct {
+	scheme string // "http" or "https"
+	host   string // lower case; with the port, if it is not the scheme's own
+}
+
+func (o origin) String() string { return o.scheme + "://" + o.host }
+
+// hostname is the host without port and trailing dot: what cookies know.
+func (o origin) hostname() string {
+	host := o.host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.TrimSuffix(strings.Trim(host, "[]"), ".")
+}
+
+// parseOrigin reads scheme://host[:port] and nothing behind it.
+func parseOrigin(text string) (origin, bool) {
+	scheme, host, found := strings.Cut(text, "://")
+	if !found || strings.ContainsAny(host, "/?#@\\") {
+		return origin{}, false
+	}
+	return makeOrigin(strings.ToLower(scheme), host)
+}
+
+// makeOrigin refuses what is no scheme of the web, or no host.
+func makeOrigin(scheme, host string) (origin, bool) {
+	if scheme != "http" && scheme != "https" || host == "" {
+		return origin{}, false
+	}
+	u, err := url.Parse(scheme + "://" + host)
+	if err != nil || u.Host != host || u.Hostname() == "" {
+		return origin{}, false
+	}
+	for _, c := range u.Hostname() {
+		if c <= ' ' || c >= 0x7f || strings.ContainsRune(`"<>^|{}%\,;=`+"`", c) {
+			return origin{}, false
+		}
+	}
+	host = strings.ToLower(host)
+	switch {
+	case scheme == "http":
+		host = strings.TrimSuffix(host, ":80")
+	case scheme == "https":
+		host = strings.TrimSuffix(host, ":443")
+	}
+	return origin{scheme: scheme, host: host}, true
+}
+
+// browserOrigin finds the origin as the browser sees it: public_url, else what a
+// proxy says that Caddy trusts, else the request's own (P15, SEC-48). Headers of
+// anybody else are not read. secure tells whether sessions may travel on it.
+func (g *Gate) browserOrigin(r *http.Request) (o origin, secure bool, valid bool) {
+	if g.publicOrigin.host != "" {
+		o = g.publicOrigin
+	} else {
+		scheme, host := "http", r.Host
+		if r.TLS != nil {
+			scheme = "https"
+		}
+		if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); trusted {
+			if value, one := single(r.Header, "X-Forwarded-Proto"); one {
+				scheme = strings.ToLower(value)
+			}
+			if value, one := single(r.Header, "X-Forwarded-Host"); one {
+				host = value
+			}
+		}
+		if o, valid = makeOrigin(scheme, host); !valid {
+			return origin{}, false, false
+		}
+	}
+	return o, o.scheme == "https" || g.sessionConfig.InsecureHTTP || isLoopback(r, o), true
+}
+
+// single returns a header's value if there is exactly one, and no list.
+func single(h http.Header, name string) (string, bool) {
+	values := h[name]
+	if len(values) != 1 || values[0] == "" || strings.Contains(values[0], ",") {
+		return "", false
+	}
+	return values[0], true
+}
+
+// forwardingHeaders tell that somebody stands between the browser and us.
+var forwardingHeaders = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-Ip", "Via"}
+
+// isLoopback reports whether a plain-text request stays inside this machine:
+// peer and host are loopback, and nobody has forwarded it.
+func isLoopback(r *http.Request, o origin) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !peer.Addr().Unmap().IsLoopback() {
+		return false
+	}
+	name := o.hostname()
+	if name != "localhost" && !strings.HasSuffix(name, ".localhost") {
+		if addr, err := netip.ParseAddr(name); err != nil || !addr.IsLoopback() {
+			return false
+		}
+	}
+	for _, header := range forwardingHeaders {
+		if len(r.Header[header]) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// originalURL is the request's URL before any rewrite.
+func originalURL(r *http.Request) *url.URL {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
+		return original.URL
+	}
+	return r.URL
+}
+
+// originalTarget is the request target byte for byte, before any rewrite.
+func originalTarget(r *http.Request) string {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.RequestURI != "" {
+		return original.RequestURI
+	}
+	return r.RequestURI
+}
+
+// readings are the requests that somebody behind us might take this one for: as
+// it is now, as the browser sent it, and each with its path read as leniently as
+// servers do. Most requests have one reading. A path that any reading protects is
+// protected; a path is public only if all readings are (SEC-01, SEC-02, SEC-07,
+// SEC-08).
+func readings(r *http.Request) []*http.Request {
+	all := []*http.Request{r}
+	add := func(u *url.URL) {
+		for _, known := range all {
+			if known.URL.Path == u.Path && known.URL.RawQuery == u.RawQuery {
+				return
+			}
+		}
+		reading := *r
+		reading.URL = u
+		reading.RequestURI = u.RequestURI()
+		all = append(all, &reading)
+	}
+	for _, u := range []*url.URL{r.URL, originalURL(r)} {
+		add(u)
+		if lenient := lenientPath(u); lenient != u.Path {
+			reading := *u
+			reading.Path, reading.RawPath = lenient, ""
+			add(&reading)
+		}
+	}
+	return all
+}
+
+// lenientPath reads a path as the most obliging server would: decoded until it
+// does not change, backslashes as slashes, path parameters off, cut at what may
+// pass for the end of a path, slashes merged, dot segments resolved.
+func lenientPath(u *url.URL) string {
+	p := u.Path
+	if isPlain(u) {
+		return p
+	}
+	for range 4 {
+		decoded, err := url.PathUnescape(p)
+		if err != nil || decoded == p {
+			break
+		}
+		p = decoded
+	}
+	p = strings.ReplaceAll(p, `\`, "/")
+	if end := strings.IndexAny(p, "?#\x00\r\n"); end >= 0 {
+		p = p[:end]
+	}
+	segments := strings.Split(p, "/")
+	for i, segment := range segments {
+		segment, _, _ = strings.Cut(segment, ";")
+		segments[i] = strings.TrimSpace(segment)
+	}
+	p = strings.Join(segments, "/")
+	cleaned := path.Clean("/" + p)
+	if strings.HasSuffix(p, "/") && cleaned != "/" {
+		cleaned += "/"
+	}
+	return cleaned
+}
+
+// isPlain reports that a path has one reading only.
+func isPlain(u *url.URL) bool {
+	if u.RawPath != "" || u.Path == "" || u.Path[0] != '/' {
+		return false
+	}
+	for i := 0; i < len(u.Path); i++ {
+		switch c := u.Path[i]; {
+		case c <= ' ', c == 0x7f, c == '%', c == '\\', c == ';', c == '?', c == '#':
+			return false
+		case c == '/' && i+1 < len(u.Path) && (u.Path[i+1] == '/' || u.Path[i+1] == '.'):
+			return false
+		}
+	}
+	return true
+}

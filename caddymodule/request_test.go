@@ -1,0 +1,168 @@
+package caddymodule
+
+import (
+	"context"
+	"crypto/tls"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// request makes a request as Caddy hands it to a handler.
+func request(t *testing.T, method, target string) *http.Request {
+	t.Helper()
+	r := httptest.NewRequest(method, target, nil)
+	original := *r
+	original.URL = new(url.URL)
+	*original.URL = *r.URL
+	ctx := context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, original)
+	ctx = context.WithValue(ctx, caddyhttp.VarsCtxKey, make(map[string]any))
+	return r.WithContext(ctx)
+}
+
+// withReplacer adds what Caddy's matchers need.
+func withReplacer(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer()))
+}
+
+func TestMakeOrigin(t *testing.T) {
+	for _, tt := range []struct{ scheme, host, want, hostname string }{
+		{"https", "App.Example.com", "https://app.example.com", "app.example.com"},
+		{"https", "app.example.com:443", "https://app.example.com", "app.example.com"},
+		{"http", "app.example.com:80", "http://app.example.com", "app.example.com"},
+		{"https", "app.example.com:8443", "https://app.example.com:8443", "app.example.com"},
+		{"https", "app.example.com.", "https://app.example.com.", "app.example.com"},
+		{"https", "[2001:db8::1]:8443", "https://[2001:db8::1]:8443", "2001:db8::1"},
+		{"https", "[2001:db8::1]", "https://[2001:db8::1]", "2001:db8::1"},
+		{"javascript", "app.example.com", "", ""},
+		{"https", "", "", ""},
+		{"https", "a b", "", ""},
+		{"https", "evil.example/x", "", ""},
+		{"https", "evil.example?x", "", ""},
+		{"https", "evil.example#", "", ""},
+		{"https", `evil.example\x`, "", ""},
+		{"https", "user@evil.example", "", ""},
+		{"https", "app.example.com, evil.example", "", ""},
+		{"https", "evil.example\r\nX: y", "", ""},
+		{"https", "app.example.com:port", "", ""},
+		{"https", "exämple.com", "", ""},
+	} {
+		o, valid := makeOrigin(tt.scheme, tt.host)
+		if valid != (tt.want != "") || valid && (o.String() != tt.want || o.hostname() != tt.hostname) {
+			t.Errorf("%s %q: %v %v (%s), want %q", tt.scheme, tt.host, o, valid, o.hostname(), tt.want)
+		}
+	}
+}
+
+// P15, SEC-05, SEC-48: public_url, else a trusted proxy's word, else the request's
+// own; never a stranger's.
+func TestBrowserOrigin(t *testing.T) {
+	forwarded := http.Header{"X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"public.example.com"}}
+	for _, tt := range []struct {
+		name      string
+		publicURL string
+		trusted   bool
+		tls       bool
+		insecure  bool
+		header    http.Header
+		host      string
+		peer      string
+		want      string
+		secure    bool
+	}{
+		{name: "https", tls: true, host: "app.example.com", want: "https://app.example.com", secure: true},
+		{name: "plain http from afar", host: "app.example.com", want: "http://app.example.com"},
+		{name: "plain http, allowed", insecure: true, host: "app.example.com", want: "http://app.example.com", secure: true},
+		{name: "loopback", host: "localhost:8080", peer: "127.0.0.1:5000", want: "http://localhost:8080", secure: true},
+		{name: "loopback, IPv6", host: "[::1]:8080", peer: "[::1]:5000", want: "http://[::1]:8080", secure: true},
+		{name: "a proxy on this host", host: "app.example.com", peer: "127.0.0.1:5000", want: "http://app.example.com"},
+		{
+			name: "a proxy on this host that keeps the Host localhost", host: "localhost", peer: "127.0.0.1:5000",
+			header: http.Header{"X-Forwarded-For": {"203.0.113.9"}}, want: "http://localhost",
+		},
+		{name: "a stranger names localhost", host: "localhost", peer: "203.0.113.9:5000", want: "http://localhost"},
+		{name: "a trusted proxy", trusted: true, host: "10.0.0.1:8080", header: forwarded, want: "https://public.example.com", secure: true},
+		{name: "SEC-05 a stranger forwards", host: "app.example.com", header: forwarded, want: "http://app.example.com"},
+		{
+			name: "a trusted proxy's list is ambiguous", trusted: true, host: "app.example.com",
+			header: http.Header{"X-Forwarded-Proto": {"https, http"}, "X-Forwarded-Host": {"app.example.com, evil.example"}}, want: "http://app.example.com",
+		},
+		{
+			name: "a trusted proxy says it twice", trusted: true, host: "app.example.com",
+			header: http.Header{"X-Forwarded-Proto": {"https", "http"}}, want: "http://app.example.com",
+		},
+		{
+			name: "SEC-48 scheme of a trusted proxy", trusted: true, host: "app.example.com",
+			header: http.Header{"X-Forwarded-Proto": {"javascript"}}, want: "",
+		},
+		{
+			name: "public_url wins", publicURL: "https://public.example.com", trusted: true, host: "10.0.0.1",
+			header: http.Header{"X-Forwarded-Host": {"evil.example"}}, want: "https://public.example.com", secure: true,
+		},
+		{name: "invalid host", host: "evil.example/", want: ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := &Gate{}
+			g.sessionConfig.InsecureHTTP = tt.insecure
+			if tt.publicURL != "" {
+				g.publicOrigin, _ = parseOrigin(tt.publicURL)
+			}
+			r := request(t, "GET", "/")
+			r.Host, r.RemoteAddr = tt.host, "203.0.113.1:5000"
+			if tt.peer != "" {
+				r.RemoteAddr = tt.peer
+			}
+			if tt.tls {
+				r.TLS = &tls.ConnectionState{HandshakeComplete: true}
+			}
+			if tt.header != nil {
+				r.Header = tt.header
+			}
+			caddyhttp.SetVar(r.Context(), caddyhttp.TrustedProxyVarKey, tt.trusted)
+			o, secure, valid := g.browserOrigin(r)
+			if valid != (tt.want != "") || valid && (o.String() != tt.want || secure != tt.secure) {
+				t.Errorf("got %s, secure %v, valid %v", o, secure, valid)
+			}
+		})
+	}
+}
+
+func TestLenientPath(t *testing.T) {
+	for target, want := range map[string]string{
+		"/admin":                        "/admin",
+		"/a/b/":                         "/a/b/",
+		"/public/..%2fadmin":            "/admin",
+		"/public/%2e%2e/admin":          "/admin",
+		"/public/../admin":              "/admin",
+		"//admin":                       "/admin",
+		"/./admin":                      "/admin",
+		"/admin/.":                      "/admin",
+		"/admin;x=1":                    "/admin",
+		"/admin;x=1/users":              "/admin/users",
+		"/public/..;/admin":             "/admin",
+		"/public%5c..%5cadmin":          "/admin",
+		"/%2561dmin":                    "/admin",
+		"/foo/secret%23/bar":            "/foo/secret",
+		"/foo/secret%3f/bar":            "/foo/secret",
+		"/admin%00":                     "/admin",
+		"/admin%20":                     "/admin",
+		"/api/private%3f/status":        "/api/private",
+		"/.well-known/security.txt":     "/.well-known/security.txt",
+		"/wiki/C%2B%2B":                 "/wiki/C++",
+		"/caf%C3%A9":                    "/café",
+		"/a%252f..%252f..%252fadmin":    "/admin",
+		"/static/%2e%2e%2f%2e%2e/admin": "/admin",
+	} {
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := lenientPath(u); got != want {
+			t.Errorf("%s is read as %s, want %s", target, got, want)
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package caddymodule
+
+import (
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// privateWriter makes the upstream's answer to somebody signed in private to
+// their browser, at the moment that its header is sent (P27).
+type privateWriter struct {
+	*caddyhttp.ResponseWriterWrapper
+	sent bool
+}
+
+func newPrivateWriter(w http.ResponseWriter) *privateWriter {
+	return &privateWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *privateWriter) WriteHeader(status int) {
+	if !w.sent && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		w.sent = true
+		makePrivate(w.Header())
+	}
+	w.ResponseWriterWrapper.WriteHeader(status)
+}
+
+// Write implements io.Writer.
+func (w *privateWriter) Write(p []byte) (int, error) {
+	w.begin()
+	return w.ResponseWriterWrapper.Write(p)
+}
+
+// ReadFrom implements io.ReaderFrom, for sendfile.
+func (w *privateWriter) ReadFrom(r io.Reader) (int64, error) {
+	w.begin()
+	return w.ResponseWriterWrapper.ReadFrom(r)
+}
+
+// FlushError implements what http.ResponseController looks for: a flush sends the
+// header as well.
+func (w *privateWriter) FlushError() error {
+	w.begin()
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+func (w *privateWriter) begin() {
+	if !w.sent {
+		w.WriteHeader(http.StatusOK)
+	}
+}
+
+// makePrivate keeps shared caches from storing an answer: it becomes private
+// where it says public or does not say who may cache it, and loses what speaks to
+// shared caches alone. Nothing else of it is touched (RFC 9111 5.2.2).
+func makePrivate(h http.Header) {
+	delete(h, "Cdn-Cache-Control")
+	delete(h, "Surrogate-Control")
+	lines := h["Cache-Control"]
+	if len(lines) == 1 && (lines[0] == "private" || lines[0] == "no-store") {
+		return
+	}
+	var kept []string
+	settled := false
+	for _, line := range lines {
+		for _, directive := range splitDirectives(line) {
+			name, _, _ := strings.Cut(strings.ToLower(directive), "=")
+			switch strings.TrimSpace(name) {
+			case "public", "s-maxage", "":
+				continue
+			case "private":
+				// private="Set-Cookie" lets a shared cache store all the rest.
+				if strings.Contains(directive, "=") {
+					continue
+				}
+				settled = true
+			case "no-store":
+				settled = true
+			}
+			kept = append(kept, directive)
+		}
+	}
+	if !settled {
+		kept = slices.Insert(kept, 0, "private")
+	}
+	h["Cache-Control"] = []string{strings.Join(kept, ", ")}
+}
+
+// splitDirectives splits at commas outside of quotes.
+func splitDirectives(line string) []string {
+	var directives []string
+	start, quoted := 0, false
+	for i := 0; i < len(line); i++ {
+		switch {
+		case line[i] == '\\' && quoted:
+			i++
+		case line[i] == '"':
+			quoted = !quoted
+		case line[i] == ',' && !quoted:
+			directives = append(directives, strings.TrimSpace(line[start:i]))
+			start = i + 1
+		}
+	}
+	return append(directives, strings.TrimSpace(line[start:]))
+}
+
+// Interface guards.
+var (
+	_ http.ResponseWriter = (*privateWriter)(nil)
+	_ io.ReaderFrom       = (*privateWriter)(nil)
+)

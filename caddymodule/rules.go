@@ -1,0 +1,174 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// rule is a Rule that has been provisioned. It reads an identity and never
+// changes it.
+type rule struct {
+	matchers   caddyhttp.MatcherSet
+	claims     map[string][]string
+	expression *expression
+}
+
+// provisionRules loads the matchers and expressions of rules, and names the
+// claims that they need.
+func provisionRules(ctx caddy.Context, configs []Rule, need func(claim string)) ([]rule, error) {
+	rules := make([]rule, 0, len(configs))
+	for i := range configs {
+		config := &configs[i]
+		compiled := rule{claims: config.Claims}
+		if len(config.Match) > 0 {
+			loaded, err := ctx.LoadModule(config, "Match")
+			if err != nil {
+				return nil, fmt.Errorf("matcher of a rule: %w", err)
+			}
+			var sets caddyhttp.MatcherSets
+			if err := sets.FromInterface([]map[string]any{loaded.(map[string]any)}); err != nil {
+				return nil, fmt.Errorf("matcher of a rule: %w", err)
+			}
+			compiled.matchers = sets[0]
+		}
+		if err := checkRule(config); err != nil {
+			return nil, err
+		}
+		for claim := range config.Claims {
+			need(claim)
+		}
+		if config.Expression != "" {
+			var err error
+			if compiled.expression, err = compileExpression(config.Expression, need); err != nil {
+				return nil, err
+			}
+		}
+		rules = append(rules, compiled)
+	}
+	return rules, nil
+}
+
+// checkRule refuses a rule that could never mean what it says (SEC-11, SEC-90).
+func checkRule(config *Rule) error {
+	forms := 0
+	for _, given := range []bool{len(config.Claims) > 0, config.Expression != "", config.Any} {
+		if given {
+			forms++
+		}
+	}
+	if forms != 1 {
+		return fmt.Errorf("a rule holds claims, an expression or any, and exactly one of them")
+	}
+	for claim, accepted := range config.Claims {
+		if claim == "" || len(accepted) == 0 {
+			return fmt.Errorf("the rule on %q has no value: nobody could fit", claim)
+		}
+		for _, value := range accepted {
+			if strings.TrimSpace(value) == "" {
+				return fmt.Errorf("the rule on %q has an empty value", claim)
+			}
+		}
+	}
+	return nil
+}
+
+// judge reports whether the rules let an identity pass on a request, in all of
+// its readings. deny wins. Without an allow, anyone signed in passes.
+func (g *Gate) judge(r *http.Request, who *identity) (bool, error) {
+	var views []*http.Request
+	if g.rulesMatch {
+		views = readings(r)
+	}
+	for i := range g.deny {
+		counts, err := g.deny[i].counts(views, true)
+		if err != nil {
+			return false, err
+		}
+		if counts && g.deny[i].fits(who, true) {
+			return false, nil
+		}
+	}
+	for i := range g.allow {
+		counts, err := g.allow[i].counts(views, false)
+		if err != nil {
+			return false, err
+		}
+		if counts && g.allow[i].fits(who, false) {
+			return true, nil
+		}
+	}
+	return len(g.allow) == 0, nil
+}
+
+// counts reports whether the rule's matcher takes the request: for deny in any
+// of its readings, for allow in all.
+func (r *rule) counts(views []*http.Request, deny bool) (bool, error) {
+	if r.matchers == nil {
+		return true, nil
+	}
+	for _, view := range views {
+		matched, err := r.matchers.MatchWithError(view)
+		if err != nil {
+			return false, err
+		}
+		if matched == deny {
+			return deny, nil
+		}
+	}
+	return !deny, nil
+}
+
+// fits reports whether an identity is meant. For deny a claim that should be
+// known and is not, counts as one that fits: a door is not opened by forgetting.
+func (r *rule) fits(who *identity, deny bool) bool {
+	if r.expression != nil {
+		matched, err := r.expression.eval(who)
+		return matched || (err != nil && deny)
+	}
+	for claim, accepted := range r.claims {
+		values, learned := who.values(claim, deny)
+		if !learned && deny {
+			continue
+		}
+		if !learned || !intersects(claim, values, accepted) {
+			return false
+		}
+	}
+	return true
+}
+
+// intersects compares values exactly; hosts and e-mail addresses without regard
+// to ASCII case (SEC-09, SEC-89).
+func intersects(claim string, values, accepted []string) bool {
+	for _, value := range values {
+		for _, want := range accepted {
+			if value == want || (claim == "email" || claim == "email_domain") && asciiEqualFold(value, want) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func asciiEqualFold(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := 0; i < len(a); i++ {
+		x, y := a[i], b[i]
+		if 'A' <= x && x <= 'Z' {
+			x += 'a' - 'A'
+		}
+		if 'A' <= y && y <= 'Z' {
+			y += 'a' - 'A'
+		}
+		if x != y {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,117 @@
+package caddymodule
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// pathRule is a rule that counts on one path.
+func pathRule(path string, claims map[string][]string) rule {
+	return rule{matchers: caddyhttp.MatcherSet{caddyhttp.MatchPath{path}}, claims: claims}
+}
+
+func TestJudge(t *testing.T) {
+	groups := func(names ...any) map[string]any { return map[string]any{"groups": names} }
+	allow := func(claim string, values ...string) rule { return rule{claims: map[string][]string{claim: values}} }
+	for _, tt := range []struct {
+		name        string
+		allow, deny []rule
+		claims      map[string]any
+		path        string
+		rewritten   string
+		passes      bool
+	}{
+		{name: "no rule: anyone signed in", passes: true},
+		{name: "one of the values", allow: []rule{allow("groups", "admins", "ops")}, claims: groups("ops"), passes: true},
+		{name: "none of the values", allow: []rule{allow("groups", "admins", "ops")}, claims: groups("staff")},
+		{name: "SEC-90 groups absent", allow: []rule{allow("groups", "admins")}},
+		{name: "SEC-90 groups empty", allow: []rule{allow("groups", "admins")}, claims: groups()},
+		{name: "P19 groups too many to be told", allow: []rule{allow("groups", "admins")}, claims: map[string]any{"groups": unlearned}},
+		{name: "P19 too many, and deny needs them", deny: []rule{allow("groups", "interns")}, claims: map[string]any{"groups": unlearned}},
+		{name: "several allow lines", allow: []rule{allow("groups", "x"), allow("user", "4711")}, passes: true},
+		{name: "deny wins", allow: []rule{allow("groups", "ops")}, deny: []rule{allow("user", "4711")}, claims: groups("ops")},
+		{name: "deny somebody else", deny: []rule{allow("user", "1")}, passes: true},
+		{name: "block: all", allow: []rule{{claims: map[string][]string{"groups": {"ops"}, "user": {"4711"}}}}, claims: groups("ops"), passes: true},
+		{name: "block: not all", allow: []rule{{claims: map[string][]string{"groups": {"ops"}, "user": {"1"}}}}, claims: groups("ops")},
+		{name: "deny block: unlearned, but another", deny: []rule{{claims: map[string][]string{"groups": {"x"}, "user": {"1"}}}}, claims: map[string]any{"groups": unlearned}, passes: true},
+		{name: "SEC-09 group is exact", allow: []rule{allow("groups", "Admins")}, claims: groups("admins")},
+		{name: "SEC-09 Kelvin sign", allow: []rule{allow("email_domain", "kde.org")}, claims: map[string]any{"email": "a@\u212ade.org", "email_verified": true}},
+		{name: "SEC-09 domain in any case", allow: []rule{allow("email_domain", "Example.com")}, claims: map[string]any{"email": "a@eXample.COM", "email_verified": true}, passes: true},
+		{name: "SEC-42 domain without its dot", allow: []rule{allow("email_domain", "example.com")}, claims: map[string]any{"email": "a@evilexample.com", "email_verified": true}},
+		{name: "P31 unverified e-mail opens nothing", allow: []rule{allow("email", "a@example.com")}, claims: map[string]any{"email": "a@example.com", "email_verified": false}},
+		{name: "P31 unverified e-mail is denied", deny: []rule{allow("email", "a@example.com")}, claims: map[string]any{"email": "a@example.com"}},
+		{name: "number claim", allow: []rule{allow("level", "3")}, claims: map[string]any{"level": "3"}, passes: true},
+		{name: "rule on its path", allow: []rule{pathRule("/wiki/*", map[string][]string{"groups": {"staff"}})}, claims: groups("staff"), path: "/wiki/a", passes: true},
+		{name: "rule on another path", allow: []rule{pathRule("/wiki/*", map[string][]string{"groups": {"staff"}})}, claims: groups("staff"), path: "/x"},
+		{name: "allow needs old and new path", allow: []rule{pathRule("/wiki/*", map[string][]string{"groups": {"staff"}})}, claims: groups("staff"), path: "/x", rewritten: "/wiki/x"},
+		{name: "deny takes the old path", deny: []rule{pathRule("/admin/*", map[string][]string{"groups": {"staff"}})}, claims: groups("staff"), path: "/admin/x", rewritten: "/index.html"},
+		{name: "deny takes the new path", deny: []rule{pathRule("/admin/*", map[string][]string{"groups": {"staff"}})}, claims: groups("staff"), path: "/x", rewritten: "/admin/x"},
+		{name: "SEC-07 deny reads path parameters", deny: []rule{pathRule("/admin/*", map[string][]string{"groups": {"staff"}})}, claims: groups("staff"), path: "/admin;x=1/users"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := &Gate{allow: tt.allow, deny: tt.deny, rulesMatch: true}
+			target := tt.path
+			if target == "" {
+				target = "/"
+			}
+			r := request(t, http.MethodGet, target)
+			r = withReplacer(r)
+			if tt.rewritten != "" {
+				r.URL = &url.URL{Path: tt.rewritten}
+			}
+			passes, err := g.judge(r, someone(tt.claims))
+			if err != nil || passes != tt.passes {
+				t.Errorf("passes: %v, %v; want %v", passes, err, tt.passes)
+			}
+		})
+	}
+}
+
+func TestExpression(t *testing.T) {
+	claims := map[string]any{
+		"groups": []any{"ops", "staff"}, "level": "3", "realm_access": map[string]any{"roles": []any{"admin"}},
+		"email": "a@example.com", "email_verified": true, "absent": nil,
+	}
+	for _, tt := range []struct {
+		text  string
+		want  bool
+		fails bool
+		needs string
+	}{
+		{text: `"ops" in claims.groups`, want: true, needs: "groups"},
+		{text: `"nobody" in claims["groups"]`, needs: "groups"},
+		{text: `claims.realm_access.roles.exists(r, r == "admin")`, want: true, needs: "realm_access"},
+		{text: `claims.email.endsWith("@example.com")`, want: true, needs: "email"},
+		{text: `has(claims.absent) && claims.absent == "x"`, needs: "absent"},
+		{text: `claims.absent == "x"`, fails: true, needs: "absent"},
+		{text: `user == "4711" && provider == "github"`, want: true},
+		{text: `claims.level == 3`, want: false, needs: "level"},
+	} {
+		t.Run(tt.text, func(t *testing.T) {
+			var needs string
+			compiled, err := compileExpression(tt.text, func(claim string) { needs = claim })
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := compiled.eval(someone(claims))
+			if got != tt.want || (err != nil) != tt.fails || needs != tt.needs {
+				t.Errorf("%v, %v, needs %q; want %v, %q", got, err, needs, tt.want, tt.needs)
+			}
+			deny := rule{expression: compiled}
+			if denied := deny.fits(someone(claims), true); denied != (tt.want || tt.fails) {
+				t.Errorf("as deny it fits: %v", denied)
+			}
+		})
+	}
+	for _, text := range []string{
+		`claims`, `size(claims) > 0`, `claims.exists(k, k == "x")`, `"a" + "b"`, `claims.groups ==`, `request.path == "/"`,
+		`claims[user] == "x"`, `[claims][0].groups == "x"`,
+	} {
+		if _, err := compileExpression(text, func(string) {}); err == nil {
+			t.Errorf("%s is accepted", text)
+		}
+	}
+}

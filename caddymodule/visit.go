@@ -1,0 +1,193 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/session"
+)
+
+// visitVar is the request variable in which gates find the visit.
+const visitVar = "gatehouse.visit"
+
+// visit is what one request is to the gates that it passes: computed once, by the
+// outermost of them, which also decides endpoints, origin, session and pages.
+type visit struct {
+	gate    *Gate
+	origin  origin
+	secure  bool            // sessions may travel on this connection
+	cookies session.Cookies // ours, taken out of the request
+
+	loaded  bool
+	live    *session.Live
+	loadErr error
+
+	clean    nameSet   // the identity headers that hold nothing but what gates have set
+	identity *identity // who passed, or nil; placeholders read it
+	refused  *identity // who did not, for the page that says so
+	// demanded are the providers that every protecting gate so far accepts.
+	demanded []*provider
+}
+
+// receive cleans a request and computes its visit. A later gate of the same
+// request finds the visit, and clears those of its own header names that no gate
+// has cleared before: what a gate has set stays.
+func (g *Gate) receive(r *http.Request) (*visit, error) {
+	if v, ok := caddyhttp.GetVar(r.Context(), visitVar).(*visit); ok {
+		clearIdentity(r, g.own.without(v.clean))
+		v.clean = v.clean.and(g.own)
+		return v, nil
+	}
+	v := &visit{gate: g, cookies: g.cookies.Cut(r.Header), clean: g.names}
+	clearIdentity(r, g.names)
+	reduceConnection(r.Header)
+	caddyhttp.SetVar(r.Context(), visitVar, v)
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Map(v.placeholder)
+	}
+	if r.Method == http.MethodConnect && r.Header.Get(":protocol") != "websocket" {
+		return v, problem(authflow.BadRequest, ReasonMethodRefused, "This method is not allowed here.", nil)
+	}
+	var valid bool
+	if v.origin, v.secure, valid = g.browserOrigin(r); !valid {
+		return v, problem(authflow.BadRequest, ReasonHostInvalid, "The request names no valid host.", fmt.Errorf("host %q", r.Host))
+	}
+	return v, nil
+}
+
+// conflict reports what a later gate asks for and only the outermost could do. It
+// is an error, never silence: an option that does nothing is a hole (SEC-90).
+func (g *Gate) conflict(v *visit) error {
+	if g == v.gate {
+		return nil
+	}
+	outer := v.gate
+	for _, option := range []struct {
+		word    string
+		differs bool
+	}{
+		{"base_path", g.BasePath != "" && g.basePath != outer.basePath},
+		{"public_url", g.PublicURL != "" && g.publicOrigin != outer.publicOrigin},
+		{"session", g.Session != nil && g.sessionConfig != outer.sessionConfig},
+		{"pages", g.Pages != nil},
+		{"errors", g.Errors != "" && g.passErrors != outer.passErrors},
+	} {
+		if option.differs {
+			return problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.",
+				fmt.Errorf("%s belongs into the outermost gatehouse directive of the request; a later one has it as well", option.word))
+		}
+	}
+	return nil
+}
+
+// demand notes that a gate protects this request: it may ask for nothing that the
+// outermost does otherwise, and narrows the providers to those that it accepts.
+func (v *visit) demand(g *Gate) error {
+	if err := g.conflict(v); err != nil {
+		return err
+	}
+	if v.demanded == nil {
+		v.demanded = g.providers
+		return nil
+	}
+	both := slices.DeleteFunc(slices.Clone(v.demanded), func(p *provider) bool { return !slices.Contains(g.providers, p) })
+	if len(both) == 0 {
+		return problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.",
+			fmt.Errorf("two gatehouse directives on one request name different providers; nobody could pass both"))
+	}
+	v.demanded = both
+	return nil
+}
+
+// load opens the session that the browser brought, once.
+func (v *visit) load(r *http.Request) (*session.Live, error) {
+	if v.loaded {
+		return v.live, v.loadErr
+	}
+	v.loaded = true
+	if !v.secure {
+		v.loadErr = sessionProblem(session.ErrNone)
+		return nil, v.loadErr
+	}
+	live, err := v.gate.sessions.Load(r.Context(), v.cookies, v.scope())
+	if err != nil {
+		v.loadErr = sessionProblem(err)
+		return nil, v.loadErr
+	}
+	v.live = live
+	return live, nil
+}
+
+// names is what placeholders know a list by: a joined string in headers, a list
+// in expressions.
+type names []string
+
+// String implements fmt.Stringer.
+func (n names) String() string { return strings.Join(n, ",") }
+
+// placeholder answers {http.auth.user.*}. The access log's user_id is one of
+// them. They are empty for who is not signed in, and the groups a list, so that
+// neither a header nor an expression trips over them.
+func (v *visit) placeholder(key string) (any, bool) {
+	name, ours := strings.CutPrefix(key, "http.auth.user.")
+	if !ours {
+		return nil, false
+	}
+	if v.identity == nil {
+		if name == "groups" {
+			return names{}, true
+		}
+		return "", true
+	}
+	switch name {
+	case "id":
+		return v.identity.user(), true
+	case "groups":
+		groups, _ := v.identity.values("groups", false)
+		return names(groups), true
+	}
+	claim := strings.TrimPrefix(name, "claims.")
+	if _, isList := v.identity.claim(claim).([]any); isList {
+		values, _ := v.identity.values(claim, false)
+		return names(values), true
+	}
+	return v.identity.header(claim), true
+}
+
+// scope is where the browser keeps cookies of this visit.
+func (v *visit) scope() session.Scope {
+	return session.Scope{Host: v.origin.hostname(), Secure: v.origin.scheme == "https", BasePath: v.gate.basePath}
+}
+
+// policy says where a browser of this visit may be sent.
+func (v *visit) policy() authflow.ReturnPolicy {
+	return authflow.ReturnPolicy{Origin: v.origin.String(), Allowed: v.gate.returnTo, BasePath: v.gate.basePath}
+}
+
+// endpoint is the path of one of our endpoints, as browsers see it.
+func (v *visit) endpoint(name string) string { return v.gate.basePath + "/" + name }
+
+// redirectURI is where providers send the browser back to (RFC 6749 3.1.2).
+func (v *visit) redirectURI() string { return v.origin.String() + v.endpoint("callback") }
+
+// loginURL is where somebody signs in and comes back to a target.
+func (v *visit) loginURL(returnTo string, more ...string) string {
+	query := url.Values{}
+	if returnTo != "" {
+		query.Set("rd", returnTo)
+	}
+	for i := 0; i+1 < len(more); i += 2 {
+		query.Set(more[i], more[i+1])
+	}
+	if len(query) == 0 {
+		return v.endpoint("login")
+	}
+	return v.endpoint("login") + "?" + query.Encode()
+}
