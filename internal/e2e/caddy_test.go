@@ -1,0 +1,309 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Caddy is one Caddy process with a storage of its own.
+type Caddy struct {
+	Port string // where the test's site listens: {$PORT} in the Caddyfile
+	Dir  string // HOME and the XDG folders; Caddy's storage is Dir/data/caddy
+
+	t       *testing.T
+	env     []string
+	admin   *http.Client
+	process *exec.Cmd
+	stdin   io.Closer
+	done    chan struct{} // closed when the process has ended
+	logs    logBuffer
+}
+
+// StartCaddy runs Caddy with a Caddyfile and returns when its configuration is loaded; the test's end stops it.
+//
+// The Caddyfile may say {$PORT}, a free port; {$CERT} and {$KEY}, files for `tls {$CERT} {$KEY}` that hold for
+// localhost, *.localhost, *.example.test and *.other.test; and {$DIR}, the process's own folder. env adds
+// variables ("NAME=value"). A global block is added or completed with a free http_port, default_bind 127.0.0.1 and
+// skip_install_trust; the admin endpoint is a unix socket, so the Caddyfile says nothing about it.
+func StartCaddy(t *testing.T, caddyfile string, env ...string) *Caddy {
+	t.Helper()
+	c := newCaddy(t, env)
+	c.start(caddyfile)
+	return c
+}
+
+// CaddyFails runs Caddy with a Caddyfile that it must refuse, and returns what it said.
+func CaddyFails(t *testing.T, caddyfile string, env ...string) string {
+	t.Helper()
+	c := newCaddy(t, env)
+	c.run(caddyfile)
+	select {
+	case <-c.done:
+	case <-time.After(30 * time.Second):
+		t.Fatal("Caddy runs with a Caddyfile that it should refuse")
+	}
+	if c.process.ProcessState.Success() {
+		t.Fatal("Caddy ended well with a Caddyfile that it should refuse")
+	}
+	return c.Logs()
+}
+
+func newCaddy(t *testing.T, env []string) *Caddy {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "gatehouse") // short: a path of a unix socket has 108 bytes at most
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Caddy{Port: freePort(t), Dir: dir, t: t}
+	t.Cleanup(func() {
+		c.Stop()
+		if t.Failed() {
+			t.Logf("Caddy on port %s said:\n%s", c.Port, c.Logs())
+		}
+		os.RemoveAll(dir)
+	})
+	socket := filepath.Join(dir, "admin.sock")
+	cert, key := writeCertificate(t, dir)
+	c.env = append(os.Environ(),
+		asCaddy+"=1", "PORT="+c.Port, "CERT="+cert, "KEY="+key, "DIR="+dir, "CADDY_ADMIN=unix/"+socket,
+		"HOME="+dir, "XDG_DATA_HOME="+filepath.Join(dir, "data"), "XDG_CONFIG_HOME="+filepath.Join(dir, "config"),
+		"E2E_HTTP_PORT="+freePort(t))
+	c.env = append(c.env, env...)
+	c.admin = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true, // the endpoint moves with each reload
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}}
+	return c
+}
+
+// HTTP is the origin of the site that the Caddyfile calls http://localhost:{$PORT}.
+func (c *Caddy) HTTP() string { return "http://localhost:" + c.Port }
+
+// HTTPS is the origin of a site with a certificate of this run: HTTPS("app.example.test").
+func (c *Caddy) HTTPS(host string) string { return "https://" + host + ":" + c.Port }
+
+// Storage is the folder of Caddy's file storage.
+func (c *Caddy) Storage() string { return filepath.Join(c.Dir, "data", "caddy") }
+
+// Logs is everything that Caddy has written so far, of every start.
+func (c *Caddy) Logs() string { return c.logs.String() }
+
+// WaitLog waits until Caddy's log holds a text.
+func (c *Caddy) WaitLog(text string) {
+	c.t.Helper()
+	if !eventually(10*time.Second, func() bool { return strings.Contains(c.Logs(), text) }) {
+		c.t.Fatalf("Caddy did not log %q", text)
+	}
+}
+
+// Reload loads another Caddyfile into the running process.
+func (c *Caddy) Reload(caddyfile string) {
+	c.t.Helper()
+	if err := c.TryReload(caddyfile); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// TryReload is Reload for a Caddyfile that may be refused; the old one then goes on.
+func (c *Caddy) TryReload(caddyfile string) error {
+	req, err := http.NewRequest(http.MethodPost, "http://localhost/load", strings.NewReader(withGlobals(caddyfile)))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "text/caddyfile")
+	req.Header.Set("Cache-Control", "must-revalidate") // the same Caddyfile is loaded again too
+	res, err := c.admin.Do(req)
+	if err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("reload: %s: %s", res.Status, body)
+	}
+	return nil
+}
+
+// Restart stops the process and starts another with the same port and storage.
+func (c *Caddy) Restart(caddyfile string) {
+	c.t.Helper()
+	c.Stop()
+	c.start(caddyfile)
+}
+
+// Stop ends the process gracefully, as a service manager would; it may be called twice.
+func (c *Caddy) Stop() {
+	c.t.Helper()
+	if c.process == nil {
+		return
+	}
+	defer func() { c.process = nil }()
+	c.process.Process.Signal(syscall.SIGTERM) // an error means that it has ended
+	select {
+	case <-c.done:
+	case <-time.After(15 * time.Second):
+		c.t.Errorf("Caddy does not stop")
+		c.Kill()
+	}
+	c.stdin.Close()
+}
+
+// Kill ends the process at once, as a crash would.
+func (c *Caddy) Kill() {
+	c.t.Helper()
+	if c.process == nil {
+		return
+	}
+	c.process.Process.Kill()
+	<-c.done
+	c.stdin.Close()
+	c.process = nil
+}
+
+// start runs the process and waits until its configuration is loaded.
+func (c *Caddy) start(caddyfile string) {
+	c.t.Helper()
+	c.run(caddyfile)
+	loaded := func() bool {
+		res, err := c.admin.Get("http://localhost/config/")
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		return err == nil && res.StatusCode == http.StatusOK && !bytes.Equal(bytes.TrimSpace(body), []byte("null"))
+	}
+	ended := func() bool {
+		select {
+		case <-c.done:
+			return true
+		default:
+			return false
+		}
+	}
+	if !eventually(30*time.Second, func() bool { return ended() || loaded() }) {
+		c.t.Fatal("Caddy does not start")
+	}
+	if ended() {
+		c.t.Fatal("Caddy ended while it started")
+	}
+}
+
+// run starts the process and waits for nothing.
+func (c *Caddy) run(caddyfile string) {
+	c.t.Helper()
+	file := filepath.Join(c.Dir, "Caddyfile")
+	if err := os.WriteFile(file, []byte(withGlobals(caddyfile)), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	cmd := exec.Command(self, "run", "--config", file, "--adapter", "caddyfile")
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = c.env, c.Dir, &c.logs, &c.logs
+	c.stdin, err = cmd.StdinPipe()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	c.process, c.done = cmd, done
+	go func() {
+		cmd.Wait() // how it ended shows in the logs
+		close(done)
+	}()
+}
+
+// withGlobals adds to a Caddyfile what every process here needs.
+func withGlobals(caddyfile string) string {
+	const options = "\n\thttp_port {$E2E_HTTP_PORT}\n\tdefault_bind 127.0.0.1\n\tskip_install_trust\n"
+	if rest, ok := strings.CutPrefix(strings.TrimLeft(caddyfile, " \t\n"), "{\n"); ok {
+		return "{" + options + rest
+	}
+	return "{" + options + "}\n" + caddyfile
+}
+
+// freePort is a port that nobody listened on a moment ago.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+// eventually tries until something holds or the time is over.
+func eventually(limit time.Duration, holds func() bool) bool {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if holds() {
+			return true
+		}
+	}
+	return false
+}
+
+// logBuffer keeps what a process writes; it may be read meanwhile.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// goroutines is how many goroutines the process has.
+func (c *Caddy) goroutines() int {
+	c.t.Helper()
+	var count int
+	if _, err := fmt.Sscanf(c.goroutineProfile(), "goroutine profile: total %d", &count); err != nil {
+		c.t.Fatal(err)
+	}
+	return count
+}
+
+// goroutineProfile is what they do.
+func (c *Caddy) goroutineProfile() string {
+	c.t.Helper()
+	response, err := c.admin.Get("http://localhost/debug/pprof/goroutine?debug=1")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	profile, err := io.ReadAll(response.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return string(profile)
+}

@@ -1,0 +1,183 @@
+package e2e_test
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testop"
+)
+
+// shortTokens has access tokens that are due after a moment.
+func shortTokens(p *testop.Provider) {
+	p.Set(func(b *testop.Behaviour) { b.AccessTokenLifetime = time.Second })
+}
+
+var stores = map[string]string{
+	"cookie": oneSite,
+	"memory": strings.Replace(oneSite, "{$PROVIDER}\n", "{$PROVIDER}\n\t\tsession {\n\t\t\tstore memory\n\t\t}\n", 1),
+}
+
+// P04: a hundred parallel requests when the access token is due are one refresh; nobody is signed out, although the
+// provider rotates refresh tokens and revokes the family at reuse.
+func TestRefreshOnce(t *testing.T) {
+	for store, caddyfile := range stores {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			s := StartSite(t, caddyfile, func(p *testop.Provider) {
+				p.Set(func(b *testop.Behaviour) { b.AccessTokenLifetime = 5 * time.Second })
+			})
+			b := NewBrowser(t)
+			seen(t, b.Navigate(s.HTTP()+"/"))
+			for round := 1; round <= 2; round++ {
+				time.Sleep(5100 * time.Millisecond) // the token's life, which only passes
+				var wg sync.WaitGroup
+				for range 100 {
+					twin := b.Twin()
+					wg.Go(func() {
+						if page := twin.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""); page.Status != http.StatusOK {
+							t.Errorf("round %d: %d %s", round, page.Status, reason(page))
+						}
+					})
+				}
+				wg.Wait()
+				if calls := s.OP.Calls(testop.Token); calls != 1+round {
+					t.Errorf("round %d: %d calls at the token endpoint, want %d", round, calls, 1+round)
+				}
+				seen(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, "")) // takes the new cookie
+			}
+			if s.OP.Reuses() != 0 {
+				t.Errorf("a spent refresh token was used %d times", s.OP.Reuses())
+			}
+		})
+	}
+}
+
+// P05: a refresh that fails for now leaves the session; invalid_grant ends it at once, with every copy of its cookie.
+func TestRefreshFails(t *testing.T) {
+	for store, caddyfile := range stores {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			s := StartSite(t, caddyfile, shortTokens)
+			b := NewBrowser(t)
+			seen(t, b.Navigate(s.HTTP()+"/"))
+			for _, fault := range []testop.Fault{{Status: 500}, {Status: 429}, {Abort: true}} {
+				s.OP.Set(func(b *testop.Behaviour) { b.Faults = map[string]testop.Fault{testop.Token: fault} })
+				time.Sleep(1100 * time.Millisecond)
+				if page := b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""); page.Status != http.StatusOK {
+					t.Errorf("%+v: %d %s", fault, page.Status, reason(page))
+				}
+			}
+			s.OP.Set(func(b *testop.Behaviour) { b.Faults = nil; b.RefreshError = "invalid_grant" })
+			copied := b.Twin()
+			ended := eventually(15*time.Second, func() bool {
+				return b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, "").Status == http.StatusUnauthorized
+			})
+			if !ended {
+				t.Fatal("invalid_grant does not end the session")
+			}
+			code := "session_ended"
+			if store == "memory" {
+				code = "session_unreadable" // it is gone
+			}
+			wantReason(t, copied.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""), http.StatusUnauthorized, code)
+			s.OP.Behave()
+			seen(t, b.Navigate(s.HTTP()+"/"))
+		})
+	}
+}
+
+// SEC-70: what a refresh brings of somebody else is not used, and ends the session.
+func TestRefreshOfSomebodyElse(t *testing.T) {
+	for name, behave := range map[string]func(*testop.Behaviour){
+		"another subject": func(b *testop.Behaviour) { b.RefreshedSubject = "mallory" },
+		"another issuer":  func(b *testop.Behaviour) { b.RefreshedIDToken = testop.Edit{"iss": "https://evil.example"} },
+		"another client":  func(b *testop.Behaviour) { b.RefreshedIDToken = testop.Edit{"aud": "other"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := StartSite(t, oneSite, shortTokens)
+			b := NewBrowser(t)
+			seen(t, b.Navigate(s.HTTP()+"/"))
+			s.OP.Set(behave)
+			time.Sleep(1100 * time.Millisecond)
+			page := b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, "")
+			wantReason(t, page, http.StatusUnauthorized, "session_ended")
+		})
+	}
+}
+
+// P34: a group that the provider takes away is gone with the next refresh, and the rules see it.
+func TestRefreshedClaimsAreJudged(t *testing.T) {
+	s := StartSite(t, strings.Replace(oneSite, "public /public/*", "allow groups staff", 1), shortTokens, staff)
+	b := NewBrowser(t)
+	seen(t, b.Navigate(s.HTTP()+"/"))
+	s.OP.Set(func(b *testop.Behaviour) {
+		b.RefreshedIDToken = testop.Edit{"groups": []string{}}
+		b.UserInfo = testop.Edit{"groups": []string{}}
+	})
+	time.Sleep(1100 * time.Millisecond)
+	wantReason(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""), http.StatusForbidden, "denied")
+}
+
+// A claim that the configuration begins to read is learned by a refresh, or by signing in again, once.
+func TestConfigurationReadsMore(t *testing.T) {
+	more := strings.Replace(oneSite, "public /public/*", "header X-Team team", 1)
+	for name, options := range map[string][]func(*testop.Provider){
+		"with a refresh token":    nil,
+		"without a refresh token": {func(p *testop.Provider) { p.Set(func(b *testop.Behaviour) { b.NoRefreshToken = true }) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := StartSite(t, oneSite, append(options, func(p *testop.Provider) {
+				p.User = testop.User{Subject: "1", Name: "alice", Extra: map[string]any{"team": "red"}}
+			})...)
+			b := NewBrowser(t)
+			seen(t, b.Navigate(s.HTTP()+"/"))
+			s.Reload(s.fill(more))
+			if name == "without a refresh token" {
+				wantReason(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""), http.StatusUnauthorized, "claims_changed")
+			}
+			calls := s.OP.Calls(testop.Token)
+			for range 3 {
+				if got := seen(t, b.Navigate(s.HTTP()+"/")); got.Header.Get("X-Team") != "red" {
+					t.Errorf("X-Team: %q", got.Header.Get("X-Team"))
+				}
+			}
+			if again := s.OP.Calls(testop.Token) - calls; again != 1 {
+				t.Errorf("it was learned %d times", again)
+			}
+		})
+	}
+}
+
+// P39: the idle timeout and the lifetime end a session when they should, and use keeps it.
+func TestIdleAndAbsoluteLifetime(t *testing.T) {
+	for _, store := range []string{"cookie", "memory"} {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			s := StartSite(t, strings.Replace(oneSite, "{$PROVIDER}\n", "{$PROVIDER}\n\t\tsession {\n\t\t\tstore "+store+"\n\t\t\tidle_timeout 3s\n\t\t\tlifetime 8s\n\t\t}\n", 1))
+			b := NewBrowser(t)
+			start := time.Now()
+			seen(t, b.Navigate(s.HTTP()+"/"))
+			idle := b.Twin()
+			for time.Since(start) < 6*time.Second {
+				if page := b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""); page.Status != http.StatusOK {
+					t.Fatalf("in use for %s: %d %s", time.Since(start), page.Status, reason(page))
+				}
+				time.Sleep(500 * time.Millisecond)
+			}
+			if store == "cookie" { // the last use stands in the browser that used it
+				wantReason(t, idle.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""), http.StatusUnauthorized, "session_idle")
+			}
+			if !eventually(5*time.Second, func() bool { return b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, "").Status == http.StatusUnauthorized }) {
+				t.Error("in use for ever")
+			}
+			if lived := time.Since(start); lived < 7*time.Second || lived > 10*time.Second {
+				t.Errorf("the session lived %s, want 8 s", lived)
+			}
+		})
+	}
+}

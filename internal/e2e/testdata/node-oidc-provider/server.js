@@ -1,0 +1,120 @@
+// An OpenID provider of another make, for the end-to-end tests: panva's oidc-provider on a free port of 127.0.0.1.
+// It reads E2E_CONFIG (see NodeConfig), writes "issuer <URL>" when it answers, and ends with its standard input.
+import { createServer } from 'node:http';
+import { Provider } from 'oidc-provider';
+
+const config = JSON.parse(process.env.E2E_CONFIG);
+const users = new Map(config.users.map((user) => [user.sub, user]));
+
+process.stdin.resume();
+process.stdin.on('end', () => process.exit(0));
+
+const server = createServer((req, res) => handle(req, res));
+await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
+const issuer = `http://127.0.0.1:${server.address().port}`;
+
+const provider = new Provider(issuer, {
+  clients: config.clients.map((client) => ({
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    ...client,
+  })),
+  findAccount: (_, id) => users.has(id) && { accountId: id, claims: () => users.get(id) },
+  claims: {
+    openid: ['sub'],
+    profile: ['name'],
+    email: ['email', 'email_verified'],
+    groups: ['groups'],
+  },
+  conformIdTokenClaims: !config.id_token_claims,
+  cookies: { keys: ['only for tests'] },
+  features: {
+    devInteractions: { enabled: false },
+    rpInitiatedLogout: { enabled: true, logoutSource: logoutPage, postLogoutSuccessSource: loggedOutPage },
+    backchannelLogout: { enabled: true },
+    revocation: { enabled: true },
+  },
+  interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+  issueRefreshToken: async (_, client) => client.grantTypeAllowed('refresh_token'),
+  pkce: { required: () => true },
+  renderError: async (ctx, out) => { ctx.type = 'html'; ctx.body = page('Error', `<pre id="error">${escape(JSON.stringify(out))}</pre>`); },
+  rotateRefreshToken: true,
+  ttl: { AccessToken: config.access_token_seconds || 3600, Grant: 86400, IdToken: 3600, Interaction: 600, RefreshToken: 86400, Session: 86400 },
+});
+for (const event of ['server_error', 'grant.error', 'authorization.error', 'backchannel.error', 'end_session.error']) {
+  provider.on(event, (_, err) => console.error(event, err?.message, err?.error_description ?? ''));
+}
+const callback = provider.callback();
+
+console.log(`issuer ${issuer}`);
+
+// handle shows our own two forms; everything else is the provider's.
+async function handle(req, res) {
+  if (!req.url.startsWith('/interaction/')) {
+    return callback(req, res);
+  }
+  try {
+    const details = await provider.interactionDetails(req, res);
+    if (req.method === 'POST') {
+      return await answer(req, res, details, new URLSearchParams(await read(req)));
+    }
+    res.setHeader('content-type', 'text/html; charset=utf-8');
+    res.end(form(req.url, details));
+  } catch (err) {
+    res.statusCode = err.statusCode ?? 500;
+    res.end(String(err.message));
+  }
+}
+
+// answer is what somebody said: who they are, or that the client may have it.
+async function answer(req, res, details, fields) {
+  if (fields.get('answer') === 'cancel') {
+    const refusal = { error: 'access_denied', error_description: 'the user said no' };
+    return provider.interactionFinished(req, res, refusal, { mergeWithLastSubmission: false });
+  }
+  if (details.prompt.name === 'login') {
+    if (!users.has(fields.get('login'))) {
+      res.statusCode = 403;
+      return res.end('nobody of that name');
+    }
+    return provider.interactionFinished(req, res, { login: { accountId: fields.get('login') } }, { mergeWithLastSubmission: false });
+  }
+  const { grantId, params, session, prompt } = details;
+  const grant = grantId ? await provider.Grant.find(grantId) : new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
+  if (prompt.details.missingOIDCScope) grant.addOIDCScope(prompt.details.missingOIDCScope.join(' '));
+  if (prompt.details.missingOIDCClaims) grant.addOIDCClaims(prompt.details.missingOIDCClaims);
+  return provider.interactionFinished(req, res, { consent: { grantId: await grant.save() } }, { mergeWithLastSubmission: true });
+}
+
+function form(action, { prompt, params }) {
+  const login = prompt.name === 'login';
+  const field = login ? `<label>Login <input name="login" value="${escape(params.login_hint ?? '')}" autofocus></label>` : `<p>${escape(params.client_id)} wants to know who you are.</p>`;
+  return page(login ? 'Sign in' : 'Allow', `<form id="${login ? 'login' : 'consent'}" method="post" action="${escape(action)}">${field}
+    <button name="answer" value="yes">${login ? 'Sign in' : 'Allow'}</button>
+    <button name="answer" value="cancel">Cancel</button></form>`);
+}
+
+async function logoutPage(ctx, hidden) {
+  ctx.body = page('Sign out', `${hidden}<button id="logout" form="op.logoutForm" name="logout" value="yes">Sign out</button>`);
+}
+
+async function loggedOutPage(ctx) {
+  ctx.body = page('Signed out', '<p id="signed-out">Signed out at the provider.</p>');
+}
+
+function page(title, body) {
+  return `<!doctype html><html lang="en"><meta charset="utf-8"><title>${title} - Node provider</title><h1>${title}</h1>${body}</html>`;
+}
+
+function escape(text) {
+  return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+}
+
+async function read(req) {
+  let body = '';
+  for await (const chunk of req) {
+    body += chunk;
+    if (body.length > 65536) throw new Error('too much');
+  }
+  return body;
+}
