@@ -1,9 +1,12 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
 )
@@ -26,8 +29,7 @@ func (g *Gate) crossOrigin(r *http.Request, ours origin) error {
 	if isWebSocket(r) {
 		return crossOriginProblem(fmt.Sprintf("WebSocket handshake from %q", sender))
 	}
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions:
+	if isSafe(r.Method) {
 		return nil
 	}
 	switch site := r.Header.Get("Sec-Fetch-Site"); site {
@@ -43,6 +45,20 @@ func (g *Gate) crossOrigin(r *http.Request, ours origin) error {
 
 func crossOriginProblem(what string) error {
 	return problem(authflow.Denied, ReasonCrossOrigin, "Another site asked for this in your name.", fmt.Errorf("%s", what))
+}
+
+// isEarly reports TLS early data, which anybody on the path can send again
+// (RFC 8470, SEC-12). Only HTTP/3 has it here.
+func isEarly(r *http.Request) bool { return r.TLS != nil && !r.TLS.HandshakeComplete }
+
+// tooEarly has the client repeat the request after the handshake (RFC 8470 5.2).
+func tooEarly() error {
+	return caddyhttp.Error(http.StatusTooEarly, errors.New("this is not served in TLS early data"))
+}
+
+// isSafe reports a method that changes nothing (RFC 9110 9.2.1).
+func isSafe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
 // isWebSocket reports a handshake of RFC 6455, or of RFC 8441 and RFC 9220.

@@ -49,15 +49,6 @@ func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, n
 	return nil
 }
 
-// early refuses what changes something in TLS early data, which can be replayed
-// by anybody on the path (RFC 8470 5.2, SEC-12).
-func early(r *http.Request) error {
-	if r.TLS != nil && !r.TLS.HandshakeComplete {
-		return caddyhttp.Error(http.StatusTooEarly, errors.New("sign-in and sign-out are not served in TLS early data"))
-	}
-	return nil
-}
-
 // serveLogin starts a sign-in on purpose: `rd` is where to come back to,
 // `provider` whom to ask, `prompt` may ask for another account. Nothing else of
 // the query reaches the provider (SEC-67).
@@ -147,8 +138,10 @@ func redirect(w http.ResponseWriter, location string) error {
 
 // serveCallback takes the authorization response.
 func (g *Gate) serveCallback(w http.ResponseWriter, r *http.Request, v *visit) error {
-	if err := early(r); err != nil {
-		return err
+	// The code and the state stand in the address: out of the access log with it.
+	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+	if isEarly(r) {
+		return tooEarly()
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		return g.methodRefused(w, r, v, "GET, POST")

@@ -82,6 +82,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		}
 		return next.ServeHTTP(w, r)
 	}
+	if isEarly(r) && !isSafe(r.Method) {
+		return tooEarly()
+	}
 	v.identity = who
 	g.setIdentity(r, who)
 	if err := g.sessions.Deliver(w, v.live, v.scope()); err != nil {

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"crypto/rand"
-	"errors"
 	"net/http"
 
 	"go.uber.org/zap"
@@ -14,8 +13,8 @@ import (
 // serveLogout ends the session, here and at the provider. Another site can only
 // ask for it: a person then confirms.
 func (g *Gate) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) error {
-	if err := early(r); err != nil {
-		return err
+	if isEarly(r) {
+		return tooEarly()
 	}
 	switch r.Method {
 	case http.MethodGet:
@@ -50,8 +49,8 @@ func meant(r *http.Request) bool {
 	return false
 }
 
-// signOut ends the session before anything else, so that a copy of the cookie is
-// dead too; then it tells the browser, and sends it to the provider.
+// signOut ends the session, so that a copy of the cookie is dead too, before it
+// tells the browser and sends it to the provider.
 func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, v *visit, returnTo string) error {
 	live, p, err := g.signedIn(r, v)
 	if err != nil && asProblem(err).Kind != authflow.NoLogin && asProblem(err).Reason != ReasonKeysNotShared {
@@ -62,10 +61,11 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, v *visit, returnT
 		if location, err = g.endSessionURL(r, v, live, p, returnTo); err != nil {
 			g.logger.Info("signed out here only", zap.String("provider", p.name), zap.Error(err))
 		}
-		if err := g.sessions.End(r.Context(), session.BySession(live)); err != nil {
-			return g.fail(w, r, v, sessionProblem(errors.Join(session.ErrUnavailable, err)))
-		}
 		g.logger.Info("signed out", zap.String("provider", p.name), zap.String("subject", live.Session().Subject), zap.String("host", v.origin.host))
+	}
+	// The session ends also if it is idle, or of a provider that is not one any more.
+	if err := g.sessions.EndBrought(r.Context(), v.cookies, v.scope()); err != nil {
+		return g.fail(w, r, v, sessionProblem(err))
 	}
 	if err := g.sessions.Clear(w, v.cookies, v.scope()); err != nil {
 		return g.fail(w, r, v, err)

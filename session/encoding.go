@@ -54,14 +54,13 @@ var layout = []field{
 	text(13, func(s *Session) *string { return &s.ACR }),
 	moment(14, func(s *Session) *time.Time { return &s.IDTokenIssued }),
 	text(15, func(s *Session) *string { return &s.Nonce }),
-	text(16, func(s *Session) *string { return &s.ClaimSet }),
-	{17, putClaims, getClaims},
-	hidden(18, func(s *Session) *secret.String { return &s.AccessToken }),
-	text(19, func(s *Session) *string { return &s.TokenType }),
-	moment(20, func(s *Session) *time.Time { return &s.AccessExpiry }),
-	hidden(21, func(s *Session) *secret.String { return &s.RefreshToken }),
-	moment(22, func(s *Session) *time.Time { return &s.RefreshAt }),
-	hidden(23, func(s *Session) *secret.String { return &s.IDToken }),
+	{16, putClaims, getClaims},
+	hidden(17, func(s *Session) *secret.String { return &s.AccessToken }),
+	text(18, func(s *Session) *string { return &s.TokenType }),
+	moment(19, func(s *Session) *time.Time { return &s.AccessExpiry }),
+	hidden(20, func(s *Session) *secret.String { return &s.RefreshToken }),
+	moment(21, func(s *Session) *time.Time { return &s.RefreshAt }),
+	hidden(22, func(s *Session) *secret.String { return &s.IDToken }),
 }
 
 // MarshalBinary encodes the session. It fails for claims of a type that the

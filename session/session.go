@@ -45,7 +45,6 @@ type Session struct {
 	IDTokenIssued time.Time // iat of the first ID token: what a not-before is compared with
 	Nonce         string    // of the first ID token, for OIDC Core 12.2
 
-	ClaimSet string // fingerprint of the set of claims that it was made under
 	// Claims maps a claim's path to its value: a string, bool, json.Number,
 	// []any or map[string]any of such values, or nil.
 	Claims map[string]any
