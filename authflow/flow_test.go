@@ -579,6 +579,27 @@ func TestFinishWrongAttempt(t *testing.T) {
 	}
 }
 
+// TestFinishOtherAddress: RFC 6749 4.1.3. A response that came to another address
+// than the one that was asked for is not sent on.
+func TestFinishOtherAddress(t *testing.T) {
+	s := newRP(t)
+	attempt, callback, err := s.begin("alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := authflow.ParseAuthorizationResponse(callback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := s.finish(attempt, response)
+	req.RedirectURI = "https://evil.example.com/oauth2/callback"
+	_, err = s.client.Finish(t.Context(), req)
+	wantError(t, err, authflow.ReasonAttemptMismatch, authflow.BadRequest)
+	if calls := s.p.Calls(testop.Token); calls != 0 {
+		t.Error("the token endpoint was asked")
+	}
+}
+
 // TestFinishOtherVerifier: RFC 7636 4.6. The code is of no use to an attempt
 // with another verifier.
 func TestFinishOtherVerifier(t *testing.T) {
