@@ -18,8 +18,14 @@ type client struct {
 }
 
 func (c *client) GetID() string                    { return c.id }
-func (c *client) RedirectURIs() []string           { return []string{c.site + "/oauth2/callback"} }
-func (c *client) PostLogoutRedirectURIs() []string { return []string{c.site + "/oauth2/signed-out"} }
+func (c *client) RedirectURIs() []string           { return c.at("/oauth2/callback") }
+func (c *client) PostLogoutRedirectURIs() []string { return c.at("/oauth2/signed-out") }
+
+// exampleSite is where Caddyfile.example serves: the demo's provider and
+// application are at its addresses, so that it can be tried with them.
+const exampleSite = "http://localhost:8080"
+
+func (c *client) at(path string) []string { return []string{c.site + path, exampleSite + path} }
 
 func (c *client) ApplicationType() op.ApplicationType {
 	return op.ApplicationTypeWeb

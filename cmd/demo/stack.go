@@ -106,6 +106,9 @@ const caddyfile = `{
 			scopes        openid profile email groups
 			user_claim    preferred_username
 		}
+		session {
+			cookie_name demo # cookies do not know ports: another gate on localhost has its own
+		}
 	}
 }
 
