@@ -136,8 +136,9 @@ type Grant struct {
 	AuthTime time.Time
 	// IDTokenIssued is iat of the ID token, zero if a refresh brought none.
 	IDTokenIssued time.Time
-	// Claims are those of the ID token and of UserInfo.
-	Claims Claims
+	// Claims are those of the ID token and of UserInfo; SignedClaims those of the
+	// ID token alone, nil if a refresh brought none.
+	Claims, SignedClaims Claims
 	// IDToken is the ID token, empty if a refresh brought none.
 	IDToken secret.String
 	// AccessToken and its type, and RefreshToken, empty if there is none.
@@ -217,6 +218,7 @@ func (c *Client) newGrant(claims Claims, t *tokens) *Grant {
 		Issuer:       c.cfg.Issuer,
 		ClientID:     c.cfg.ClientID,
 		Claims:       claims,
+		SignedClaims: claims,
 		IDToken:      secret.New(t.id),
 		AccessToken:  secret.New(t.access),
 		TokenType:    "Bearer",

@@ -3,8 +3,10 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -26,18 +28,19 @@ type App struct {
 	// What a browser remembers, for every site.
 	Session *SessionConfig `json:"session,omitempty"`
 
-	ctx       caddy.Context
 	logger    *zap.Logger
+	slogger   *slog.Logger
 	durable   *durable
 	providers []*provider
-	clients   []string // keys of the clients that this configuration holds in the pool
+	// releases give back what this configuration holds in the pools, once.
+	releases []func()
 
 	mu sync.Mutex
 	// needs are the claims that rules and headers of this configuration read:
 	// what a session of it holds.
 	needs map[string]struct{}
-	// domains are the session settings by shared cookie scope.
-	domains map[string]SessionConfig
+	// domains are the terms of sessions by shared cookie scope.
+	domains map[string]sessionTerms
 }
 
 // CaddyModule returns the Caddy module information.
@@ -49,14 +52,18 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // but the storage is opened: an identity provider that is away delays no start
 // (P01).
 func (a *App) Provision(ctx caddy.Context) error {
-	a.ctx, a.logger = ctx, ctx.Logger()
+	a.logger, a.slogger = ctx.Logger(), ctx.Slogger()
 	a.needs = map[string]struct{}{"email_verified": {}}
-	a.domains = make(map[string]SessionConfig)
+	a.domains = make(map[string]sessionTerms)
 	var err error
 	if a.durable, err = acquireDurable(ctx.Storage(), a.logger); err != nil {
 		return err
 	}
+	a.releases = append(a.releases, a.durable.release)
 	for _, config := range a.Providers {
+		if config == nil {
+			return errors.New("a provider is null")
+		}
 		if a.resolved(config.name()) != nil {
 			return fmt.Errorf("provider %s is given twice", config.name())
 		}
@@ -76,24 +83,19 @@ func (a *App) Start() error { return nil }
 func (a *App) Stop() error { return nil }
 
 // Cleanup gives back what this configuration holds. Requests that are still under
-// way may go on using it.
+// way go on using it: nothing that they read is touched.
 func (a *App) Cleanup() error {
-	for _, key := range a.clients {
-		releaseClient(key)
+	for _, release := range a.releases {
+		release()
 	}
-	a.clients = nil
-	if a.durable == nil {
-		return nil
-	}
-	err := a.durable.release()
-	a.durable = nil
-	return err
+	a.releases = nil
+	return nil
 }
 
 // provider finds a provider's configuration by name.
 func (a *App) provider(name string) *ProviderConfig {
 	for _, config := range a.Providers {
-		if config.name() == name {
+		if config != nil && config.name() == name {
 			return config
 		}
 	}
@@ -136,6 +138,13 @@ type siteSessions struct {
 	cookies session.CookieConfig
 }
 
+// sessionTerms are what sites must agree on that share a cookie.
+type sessionTerms struct {
+	store          session.Store
+	lifetime, idle time.Duration
+	cookies        session.CookieConfig
+}
+
 // sessions makes the sessions of a site, by its own settings or by the app's.
 // Sites that share a cookie scope must agree on them.
 func (a *App) sessions(own *SessionConfig) (*siteSessions, error) {
@@ -148,19 +157,20 @@ func (a *App) sessions(own *SessionConfig) (*siteSessions, error) {
 	case a.Session != nil:
 		site.config = *a.Session
 	}
-	if domain := site.config.CookieDomain; domain != "" {
-		scope := domain + " " + site.config.CookieName
-		a.mu.Lock()
-		other, shared := a.domains[scope]
-		a.domains[scope] = site.config
-		a.mu.Unlock()
-		if shared && other != site.config {
-			return nil, fmt.Errorf("session: sites that share cookie_domain %s must agree on store and lifetimes", domain)
-		}
-	}
 	config, err := site.config.provision(a.durable)
 	if err != nil {
 		return nil, err
+	}
+	if config.Cookie.Domain != "" {
+		scope := config.Cookie.Domain + " " + config.Cookie.Name
+		terms := sessionTerms{config.Store, config.Lifetime, config.IdleTimeout, config.Cookie}
+		a.mu.Lock()
+		other, shared := a.domains[scope]
+		a.domains[scope] = terms
+		a.mu.Unlock()
+		if shared && other != terms {
+			return nil, fmt.Errorf("session: sites that share cookie_domain %s must agree on store and lifetimes", config.Cookie.Domain)
+		}
 	}
 	site.cookies = config.Cookie
 	site.manager, err = session.NewManager(config)

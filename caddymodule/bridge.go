@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -32,19 +33,14 @@ func (g *Gate) newSession(v *visit, p *provider, grant *authflow.Grant, now time
 // every refresh. A refresh that brings no claims leaves those that are there.
 func (g *Gate) applyGrant(p *provider, s *session.Session, grant *authflow.Grant, now time.Time) error {
 	if grant.Claims != nil {
-		claims := g.project(p, grant.Claims)
+		claims, fromUserInfo := g.project(p, grant)
 		if grant.IDToken.Empty() {
-			// A refresh without ID token: what userinfo told is laid over the rest.
-			for name, value := range s.Claims {
-				if claims[name] == nil {
-					claims[name] = value
-				}
-			}
+			keepSigned(s, claims)
 		}
 		if err := checkClaims(p, claims); err != nil {
 			return problem(authflow.Provider, ReasonClaimUnsafe, "The provider told something of you that cannot be passed on.", err)
 		}
-		s.Claims = claims
+		s.Claims, s.UserInfoClaims = claims, fromUserInfo
 	}
 	if !grant.IDTokenIssued.IsZero() {
 		s.IDTokenIssued = grant.IDTokenIssued
@@ -56,6 +52,23 @@ func (g *Gate) applyGrant(p *provider, s *session.Session, grant *authflow.Grant
 	return nil
 }
 
+// keepSigned lays what userinfo alone has told over what the session knows. What
+// the ID token said at sign-in stays; what came from userinfo and is not there any
+// more is gone (P34). An e-mail address and the word that it is verified come from
+// one place, or somebody's own address would be vouched for by what was said of
+// another (P31).
+func keepSigned(s *session.Session, claims map[string]any) {
+	for key, value := range s.Claims {
+		if claims[key] != nil || slices.Contains(s.UserInfoClaims, key) {
+			continue
+		}
+		if key == "email_verified" && claims["email"] != nil {
+			continue
+		}
+		claims[key] = value
+	}
+}
+
 // refreshAt is a little before the access token expires, so that it is never used
 // at the last moment: a tenth of its life, at most 30 seconds.
 func refreshAt(now, expiry time.Time) time.Time {
@@ -63,19 +76,24 @@ func refreshAt(now, expiry time.Time) time.Time {
 	return expiry.Add(-max(early, 0))
 }
 
-// project picks the claims that this configuration reads. One that the provider
-// left out is kept as absent, so that it is known to have been asked for; one
-// that it has and did not send (groups that were too many) as unlearned.
-func (g *Gate) project(p *provider, all authflow.Claims) map[string]any {
-	claims := make(map[string]any)
+// project picks the claims that this configuration reads, and says which of them
+// only userinfo told. One that the provider left out is kept as absent, so that it
+// is known to have been asked for; one that it has and did not send (groups that
+// were too many) as unlearned.
+func (g *Gate) project(p *provider, grant *authflow.Grant) (claims map[string]any, fromUserInfo []string) {
+	claims = make(map[string]any)
 	for _, name := range g.app.needed() {
-		value, _ := all.Lookup(p.path(name))
-		if value == nil && overage(all, p.path(name)) {
+		key, path := p.key(name), p.path(name)
+		value, _ := grant.Claims.Lookup(path)
+		if value == nil && overage(grant.Claims, path) {
 			value = unlearned
 		}
-		claims[name] = value
+		claims[key] = value
+		if _, signed := grant.SignedClaims.Lookup(path); value != nil && !signed {
+			fromUserInfo = append(fromUserInfo, key)
+		}
 	}
-	return claims
+	return claims, fromUserInfo
 }
 
 // overage reports that a claim stands elsewhere (OIDC Core 5.6.2): Entra leaves
@@ -95,6 +113,25 @@ func (p *provider) path(name string) string {
 	return name
 }
 
+// isOf reports that a session was made at this provider, for this client.
+func (p *provider) isOf(s *session.Session) bool {
+	return p.name == s.Provider && p.client.Issuer() == s.Issuer && p.client.ClientID() == s.ClientID
+}
+
+// same reports that two sites mean the same provider, wherever each names it.
+func (p *provider) same(other *provider) bool {
+	return p.name == other.name && p.client == other.client
+}
+
+// key is what a session keeps a claim under: its name, and the path if that is
+// another, so that a mapping that is changed asks for the claim anew.
+func (p *provider) key(name string) string {
+	if path := p.path(name); path != name {
+		return name + " from " + path
+	}
+	return name
+}
+
 // neededPaths are the claims to ask the userinfo endpoint for.
 func (g *Gate) neededPaths(p *provider) []string {
 	needed := g.app.needed()
@@ -105,28 +142,38 @@ func (g *Gate) neededPaths(p *provider) []string {
 	return paths
 }
 
+// refreshPatience is how long a request waits for a refresh that it could do
+// without. The refresh goes on, and the next request finds its result.
+const refreshPatience = time.Second
+
 // renew refreshes a session that is due, or that was made before the
-// configuration began to read a claim. A refresh that fails for now leaves the
-// session as it is, within its own limits; one that the provider refuses ends it.
-func (g *Gate) renew(r *http.Request, v *visit, p *provider) (*session.Live, error) {
+// configuration began to read a claim. A refresh that fails for now, or that takes
+// long, leaves the session as it is, within its own limits; one that the provider
+// refuses ends it.
+func (g *Gate) renew(r *http.Request, v *visit, p *provider) error {
 	s := v.live.Session()
 	due := !s.RefreshAt.IsZero() && !g.now().Before(s.RefreshAt)
-	lacking := g.hasClaims(s) != nil && !s.RefreshToken.Empty()
+	lacking := g.hasClaims(p, s) != nil && !s.RefreshToken.Empty() && !s.Incomplete
 	if !due && !lacking {
-		return v.live, nil
+		return nil
 	}
-	live, err := g.sessions.Update(r.Context(), v.live, func(ctx context.Context, s *session.Session) error {
+	ctx := r.Context()
+	if !lacking {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, refreshPatience)
+		defer cancel()
+	}
+	live, err := v.gate.sessions.Update(ctx, v.live, func(ctx context.Context, s *session.Session) error {
 		return g.refresh(ctx, p, s)
 	})
 	switch {
 	case err == nil:
 		v.live = live
-		return live, nil
 	case errors.Is(err, session.ErrEnd), errors.Is(err, session.ErrRevoked), errors.Is(err, session.ErrSuperseded):
 		v.live, v.loadErr = nil, sessionProblem(session.ErrRevoked)
-		return nil, v.loadErr
+		return v.loadErr
 	}
-	return v.live, nil
+	return nil
 }
 
 // refresh spends the session's refresh token. Exactly one runs per session.
@@ -139,14 +186,15 @@ func (g *Gate) refresh(ctx context.Context, p *provider, s *session.Session) err
 		err = g.applyGrant(p, s, grant, g.now())
 	}
 	if err == nil {
+		// One that did not bring what is lacking will not bring it the next time.
+		s.Incomplete = g.hasClaims(p, s) != nil
 		return nil
 	}
 	g.logRefresh(s, err)
-	switch asProblem(err).Kind {
-	case authflow.Unavailable, authflow.Internal:
-		return err // for now: the session goes on and tries again
+	if e := asProblem(err); e.Kind == authflow.NoLogin || e.Reason == ReasonClaimUnsafe {
+		return errors.Join(session.ErrEnd, err)
 	}
-	return errors.Join(session.ErrEnd, err)
+	return err // the session goes on and tries again
 }
 
 // logRefresh says why a session could not be refreshed.

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -93,7 +94,8 @@ func parseProvider(d *caddyfile.Dispenser, app *App) error {
 	if err := parseBlock(d, providerWords(provider)); err != nil {
 		return err
 	}
-	for _, needed := range []struct{ word, value string }{{"issuer", provider.Issuer}, {"client_id", provider.ClientID}} {
+	issuer := cmp.Or(provider.Issuer, presets[provider.Preset].issuer)
+	for _, needed := range []struct{ word, value string }{{"issuer", issuer}, {"client_id", provider.ClientID}} {
 		if needed.value == "" {
 			return d.Errf("provider %s needs %s", provider.name(), needed.word)
 		}

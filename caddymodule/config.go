@@ -97,8 +97,8 @@ type Rule struct {
 	// On which requests the rule counts. Default: all.
 	Match caddy.ModuleMap `json:"match,omitempty" caddy:"namespace=http.matchers"`
 	// Claim names and the values that fit: values of one claim are
-	// alternatives, all claims of one rule must fit. "user" and
-	// "email_domain" are known names, "*" of allow is anyone.
+	// alternatives, all claims of one rule must fit. "user", "email_domain" and
+	// "provider" are known names.
 	Claims map[string][]string `json:"claims,omitempty"`
 	// A CEL expression over `claims`, instead of Claims.
 	Expression string `json:"expression,omitempty"`

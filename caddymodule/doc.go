@@ -9,7 +9,7 @@
 //
 // One request goes through Gate.ServeHTTP in this order:
 //
-//	hygiene   own cookies and every identity header are taken out   identity.go
+//	hygiene   own cookies and every identity header are taken out   hygiene.go
 //	endpoint  a path below /oauth2 is ours                          endpoints.go
 //	matcher   the user's matcher or a public rule lets it pass      gate.go
 //	session   opened, alive, refreshed if due                       bridge.go

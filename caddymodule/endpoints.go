@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/internal/seal"
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
@@ -27,6 +28,9 @@ func (g *Gate) endpoint(r *http.Request) (string, bool) {
 // those work that users of oauth2-proxy have in bookmarks and provider settings.
 func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, name string) error {
 	noStore(w.Header())
+	if v.hostProblem != nil && name != "ping" {
+		return g.fail(w, r, v, v.hostProblem)
+	}
 	switch name {
 	case "login", "start", "sign_in":
 		return g.serveLogin(w, r, v)
@@ -112,20 +116,35 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request, v *visit, o loginOp
 		return g.chooserPage(w, r, v, o)
 	}
 	p := o.providers[0]
-	if v.gate.signInProvider(p.name) != p {
+	if known := v.gate.signInProvider(p.name); known == nil || !known.same(p) {
 		return g.fail(w, r, v, problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.",
 			fmt.Errorf("the outermost gatehouse directive does not know provider %s of this one, and serves its callback", p.name)))
 	}
-	attempt, location, err := p.client.Begin(r.Context(), authflow.AuthorizationRequest{
-		Provider: p.name, RedirectURI: v.redirectURI(), ReturnTo: o.returnTo, Prompt: o.prompt,
-	})
+	location, err := v.gate.begin(w, r, v, p, o)
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}
-	if err := v.gate.keepAttempt(w, r, v, attempt); err != nil {
-		return g.fail(w, r, v, err)
-	}
 	return redirect(w, location)
+}
+
+// begin begins an attempt and keeps it in the browser. An address to return to that
+// does not fit is shortened: to its path, and then to the start.
+func (g *Gate) begin(w http.ResponseWriter, r *http.Request, v *visit, p *provider, o loginOptions) (string, error) {
+	path, _, _ := strings.Cut(o.returnTo, "?")
+	var tooLarge error
+	for _, returnTo := range []string{o.returnTo, path, "/"} {
+		attempt, location, err := p.client.Begin(r.Context(), authflow.AuthorizationRequest{
+			Provider: p.name, RedirectURI: v.redirectURI(), ReturnTo: returnTo, Prompt: o.prompt,
+		})
+		if err != nil {
+			return "", err
+		}
+		tooLarge = g.keepAttempt(w, r, v, attempt)
+		if !errors.Is(tooLarge, session.ErrTooLarge) && !errors.Is(tooLarge, seal.ErrTooLarge) {
+			return location, tooLarge
+		}
+	}
+	return "", tooLarge
 }
 
 // redirect sends the browser on, as GET whatever brought it here (RFC 9700 4.12).
@@ -208,6 +227,11 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, v *visit, p *provi
 		return g.fail(w, r, v, sessionProblem(err))
 	}
 	g.logger.Info("signed in", zap.String("provider", p.name), zap.String("subject", s.Subject), zap.String("host", v.origin.host))
+	if g.cookies.SameSite == http.SameSiteStrictMode {
+		// A redirect goes on with the navigation that the provider's site began, and
+		// browsers keep a strict cookie out of that; a page begins a new one.
+		return g.continuePage(w, v, http.StatusOK, target)
+	}
 	return redirect(w, target)
 }
 
@@ -235,8 +259,8 @@ func (g *Gate) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit) e
 	}
 	who := &identity{session: live.Session(), provider: p, prefixed: len(g.providers) > 1}
 	claims := make(map[string]any)
-	for name, value := range live.Session().Claims {
-		if value != nil && !(name == "email" && who.email() == "") {
+	for _, name := range g.app.needed() {
+		if value := plainValue(who.claim(name)); value != nil && !(name == "email" && who.email() == "") {
 			claims[name] = value
 		}
 	}
@@ -267,7 +291,7 @@ func (g *Gate) signedIn(r *http.Request, v *visit) (*session.Live, *provider, er
 	}
 	s := live.Session()
 	p := g.signInProvider(s.Provider)
-	if p == nil || p.client.Issuer() != s.Issuer || p.client.ClientID() != s.ClientID {
+	if p == nil || !p.isOf(s) {
 		return nil, nil, problem(authflow.NoLogin, ReasonOtherProvider, "Please sign in.", nil)
 	}
 	return live, p, nil

@@ -134,7 +134,7 @@ func (g *Gate) fail(w http.ResponseWriter, r *http.Request, v *visit, err error)
 		h.Set("Retry-After", strconv.Itoa(int(max(p.RetryAfter, time.Second)/time.Second)))
 	}
 	if v.gate.passErrors {
-		return caddyhttp.Error(result.status, p)
+		return caddyhttp.Error(result.status, errors.New(string(p.Reason))) // the rest is in the log
 	}
 	if wantsPage(r) {
 		return g.errorPage(w, r, v, result.status, p, id)

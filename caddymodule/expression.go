@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 
 	"cel.dev/cel-go/cel"
@@ -12,8 +13,9 @@ import (
 // expression is a rule in CEL over `claims`, a map of the session's claims, `user`
 // and `provider`. It sees nothing of the request.
 type expression struct {
-	program cel.Program
-	reads   []string
+	program    cel.Program
+	reads      []string // the claims
+	ofProvider bool     // it asks whose
 }
 
 // compileExpression compiles a rule and names the claims that it reads.
@@ -38,18 +40,20 @@ func compileExpression(text string, need func(claim string)) (*expression, error
 	if compiled.program, err = env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(100_000)); err != nil {
 		return nil, fmt.Errorf("expression: %w", err)
 	}
-	named := make(map[celast.Expr]bool)
 	for _, read := range celast.MatchDescendants(celast.NavigateAST(ast.NativeRep()), celast.AllMatcher()) {
 		name, operand := claimRead(read)
 		if operand == nil {
 			continue
 		}
-		named[operand] = true
+		if isComputed(name) {
+			return nil, fmt.Errorf("expression: %s is no claim; user and provider stand without claims", name)
+		}
 		compiled.reads = append(compiled.reads, name)
 		need(name)
 	}
-	for _, use := range celast.MatchDescendants(celast.NavigateAST(ast.NativeRep()), celast.AllMatcher()) {
-		if use.Kind() == celast.IdentKind && use.AsIdent() == "claims" && !parentReads(use) {
+	for _, use := range celast.MatchDescendants(celast.NavigateAST(ast.NativeRep()), celast.KindMatcher(celast.IdentKind)) {
+		compiled.ofProvider = compiled.ofProvider || use.AsIdent() == "provider"
+		if use.AsIdent() == "claims" && !parentReads(use) {
 			return nil, fmt.Errorf("expression: name each claim, as claims.groups or claims[\"groups\"]; a session holds only what is named")
 		}
 	}
@@ -87,17 +91,30 @@ func parentReads(use celast.NavigableExpr) bool {
 	return operand != nil
 }
 
+// errUnlearned says that an expression reads what could not be learned.
+var errUnlearned = errors.New("the expression reads a claim that could not be learned")
+
 // eval runs the rule for an identity. A claim that is absent is absent from the
 // map as well, so that reading it without has() is an error: an allow that errs
-// refuses, a deny that errs denies.
-func (e *expression) eval(who *identity) (bool, error) {
+// refuses, a deny that errs denies. deny sees an e-mail address that nobody vouches
+// for, and errs on a claim that could not be learned.
+func (e *expression) eval(who *identity, deny bool) (bool, error) {
 	claims := make(map[string]any, len(e.reads))
 	for _, name := range e.reads {
-		if name == "email" && who.email() == "" {
-			continue // not vouched for
+		value := who.claim(name)
+		if object, isObject := value.(map[string]any); isObject && len(object) == 0 {
+			return false, errUnlearned
 		}
-		if value := plainValue(who.claim(name)); value != nil {
-			claims[name] = value
+		switch {
+		case name == "email" && who.email() == "" && !deny:
+			continue // not vouched for
+		case name == "groups":
+			groups, _ := who.values(name, deny)
+			if value != nil {
+				claims[name] = groups // with their provider's name, as everywhere
+			}
+		case value != nil:
+			claims[name] = plainValue(value)
 		}
 	}
 	result, _, err := e.program.Eval(map[string]any{
@@ -106,5 +123,9 @@ func (e *expression) eval(who *identity) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return result == types.True, nil
+	answer, isBool := result.(types.Bool)
+	if !isBool {
+		return false, fmt.Errorf("the expression is %s, not a bool", result.Type())
+	}
+	return bool(answer), nil
 }

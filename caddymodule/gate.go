@@ -66,31 +66,26 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}
+	if open && v.gate != g {
+		return next.ServeHTTP(w, r) // what the outermost has said of it stands
+	}
 	if !open {
 		if err := v.demand(g); err != nil {
 			return g.fail(w, r, v, err)
 		}
 	}
 	who, err := g.check(r, v, open)
-	if err != nil {
-		if !open && !(g.Unauthenticated == "pass" && asProblem(err).Kind == authflow.NoLogin) {
-			return g.refuse(w, r, v, err)
-		}
-		if !open {
-			v.identity = nil
-			clearIdentity(r, g.own)
-		}
-		return next.ServeHTTP(w, r)
-	}
-	if isEarly(r) && !isSafe(r.Method) {
+	delivered, failed := v.deliver(w)
+	switch {
+	case failed != nil:
+		return g.fail(w, r, v, failed)
+	case err != nil && !open && !(g.Unauthenticated == "pass" && asProblem(err).Kind == authflow.NoLogin):
+		return g.refuse(w, r, v, err)
+	case err == nil && isEarly(r) && !isSafe(r.Method):
 		return tooEarly()
 	}
-	v.identity = who
-	g.setIdentity(r, who)
-	if err := g.sessions.Deliver(w, v.live, v.scope()); err != nil {
-		return g.fail(w, r, v, sessionProblem(err))
-	}
-	if g.PrivateResponses != "off" {
+	v.identify(r, g, who)
+	if delivered || who != nil && v.gate.PrivateResponses != "off" {
 		w = newPrivateWriter(w)
 	}
 	return next.ServeHTTP(w, r)
@@ -121,26 +116,30 @@ func (g *Gate) isOpen(r *http.Request) (bool, error) {
 
 // check answers who is calling, or why the request may not pass as anybody.
 func (g *Gate) check(r *http.Request, v *visit, open bool) (*identity, error) {
+	if err := v.hostProblem; err != nil {
+		return nil, err
+	}
 	live, err := v.load(r)
 	if err != nil {
 		return nil, err
 	}
-	provider, err := g.providerOf(v, live.Session())
+	provider, err := g.providerOf(live.Session())
 	if err != nil {
 		return nil, err
 	}
 	if !open {
-		if live, err = g.renew(r, v, provider); err != nil {
+		if err := g.renew(r, v, provider); err != nil {
 			return nil, err
 		}
 	}
-	if err := g.hasClaims(live.Session()); err != nil {
+	s := v.live.Session()
+	if err := g.hasClaims(provider, s); err != nil {
 		return nil, err
 	}
 	if err := g.crossOrigin(r, v.origin); err != nil {
 		return nil, err
 	}
-	who := &identity{session: live.Session(), provider: provider, prefixed: len(g.providers) > 1}
+	who := &identity{session: s, provider: provider, prefixed: len(v.gate.providers) > 1}
 	if err := g.admit(r, v, who); err != nil {
 		return nil, err
 	}
@@ -148,9 +147,9 @@ func (g *Gate) check(r *http.Request, v *visit, open bool) (*identity, error) {
 }
 
 // providerOf finds the provider that a session is of, among those of this gate.
-func (g *Gate) providerOf(v *visit, s *session.Session) (*provider, error) {
+func (g *Gate) providerOf(s *session.Session) (*provider, error) {
 	for _, p := range g.providers {
-		if p.name == s.Provider && p.client.Issuer() == s.Issuer && p.client.ClientID() == s.ClientID {
+		if p.isOf(s) {
 			return p, nil
 		}
 	}
@@ -161,11 +160,11 @@ func (g *Gate) providerOf(v *visit, s *session.Session) (*provider, error) {
 // hasClaims holds that a session knows everything that this gate reads. A claim
 // that the provider left out is known, as absent; one that the configuration did
 // not ask for when the session was made is not.
-func (g *Gate) hasClaims(s *session.Session) error {
+func (g *Gate) hasClaims(p *provider, s *session.Session) error {
 	for _, claim := range g.needs {
-		if _, known := s.Claims[claim]; !known {
+		if _, known := s.Claims[p.key(claim)]; !known {
 			return problem(authflow.NoLogin, ReasonClaimsChanged, "This site needs to know more of you. Please sign in again.",
-				fmt.Errorf("the session was made without claim %s", claim))
+				fmt.Errorf("the session was made without claim %s", p.key(claim)))
 		}
 	}
 	return nil
@@ -174,7 +173,7 @@ func (g *Gate) hasClaims(s *session.Session) error {
 // admit judges an identity by the rules.
 func (g *Gate) admit(r *http.Request, v *visit, who *identity) error {
 	if who.user() == "" {
-		if who.provider.userClaim == "email" && scalar(who.session.Claims["email"]) != "" {
+		if who.provider.userClaim == "email" && scalar(who.claim("email")) != "" {
 			return g.denied(v, who, ReasonEmailUnverified, "Your e-mail address is not verified by the provider.")
 		}
 		return g.denied(v, who, ReasonUserMissing, "The provider did not tell the name that this site knows you by.")
@@ -205,7 +204,13 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, v *visit, err erro
 	if asProblem(err).Kind != authflow.NoLogin || g.Unauthenticated == "reject" || g.Unauthenticated == "pass" || !isNavigation(r) {
 		return g.fail(w, r, v, err)
 	}
-	return g.login(w, r, v, loginOptions{returnTo: v.policy().OwnTarget(originalTarget(r)), providers: v.demanded})
+	target := v.policy().OwnTarget(originalTarget(r))
+	if g.cookies.SameSite == http.SameSiteStrictMode && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+		// The browser keeps a strict cookie out of what another site begins; a
+		// navigation of our own shows whether it has one.
+		return g.continuePage(w, v, http.StatusUnauthorized, target)
+	}
+	return g.login(w, r, v, loginOptions{returnTo: target, providers: v.demanded})
 }
 
 // isNavigation judges the request as the browser sent it, not as a rewrite left it.

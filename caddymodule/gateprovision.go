@@ -23,7 +23,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	}
 	g.app = app.(*App)
 	for _, step := range []func(caddy.Context) error{
-		g.provisionMatchers, g.provisionProviders, g.provisionRules,
+		g.provisionWords, g.provisionMatchers, g.provisionProviders, g.provisionRules,
 		g.provisionHeaders, g.provisionOrigins, g.provisionSession, g.provisionPages,
 	} {
 		if err := step(ctx); err != nil {
@@ -46,6 +46,9 @@ func (g *Gate) provisionMatchers(ctx caddy.Context) error {
 	for _, pattern := range g.Public {
 		if pattern != "*" && !strings.HasPrefix(pattern, "/") {
 			return fmt.Errorf("public: %q does not begin with a slash", pattern)
+		}
+		if strings.ContainsAny(pattern, "{}") {
+			return fmt.Errorf("public: %q holds a placeholder; a path that a request could choose would open what it likes", pattern)
 		}
 	}
 	g.public = slices.Clone(caddyhttp.MatchPath(g.Public))
@@ -79,21 +82,18 @@ func (g *Gate) provisionProviders(caddy.Context) error {
 	if len(g.providers) == 0 {
 		return errors.New("no provider: name an issuer, or configure one in the app")
 	}
+	for _, p := range g.providers {
+		g.need(p.userClaim)
+	}
 	return nil
 }
 
 func (g *Gate) provisionRules(ctx caddy.Context) error {
-	need := func(claim string) {
-		g.need(claim)
-		if claim == "email_domain" {
-			g.need("email")
-		}
-	}
 	var err error
-	if g.allow, err = provisionRules(ctx, g.Allow, need); err != nil {
+	if g.allow, err = provisionRules(ctx, g.Allow, g.need); err != nil {
 		return fmt.Errorf("allow: %w", err)
 	}
-	if g.deny, err = provisionRules(ctx, g.Deny, need); err != nil {
+	if g.deny, err = provisionRules(ctx, g.Deny, g.need); err != nil {
 		return fmt.Errorf("deny: %w", err)
 	}
 	g.rulesMatch = slices.ContainsFunc(slices.Concat(g.allow, g.deny), func(r rule) bool { return r.matchers != nil })
@@ -102,8 +102,8 @@ func (g *Gate) provisionRules(ctx caddy.Context) error {
 			return errors.New("deny any would refuse everybody")
 		}
 	}
-	for _, config := range slices.Concat(g.Allow, g.Deny) {
-		if err := g.checkProviderOf(config); err != nil {
+	for _, r := range slices.Concat(g.allow, g.deny) {
+		if err := g.checkProviderOf(r); err != nil {
 			return err
 		}
 	}
@@ -112,34 +112,65 @@ func (g *Gate) provisionRules(ctx caddy.Context) error {
 			return fmt.Errorf("anybody can have an account at %s: say who may pass (allow email_domain ...), or write allow any", p.client.Issuer())
 		}
 	}
-	if !slices.Contains([]string{"", "login", "reject", "pass"}, g.Unauthenticated) {
-		return fmt.Errorf("unauthenticated: %q is none of login, reject, pass", g.Unauthenticated)
+	return nil
+}
+
+// provisionWords checks the options that are one of a few words.
+func (g *Gate) provisionWords(caddy.Context) error {
+	for _, option := range []struct {
+		name, word string
+		choices    []string
+	}{
+		{"unauthenticated", g.Unauthenticated, []string{"login", "reject", "pass"}},
+		{"private_responses", g.PrivateResponses, []string{"on", "off"}},
+		{"errors", g.Errors, []string{"page", "pass"}},
+	} {
+		if option.word != "" && !slices.Contains(option.choices, option.word) {
+			return fmt.Errorf("%s: %q is none of %s", option.name, option.word, strings.Join(option.choices, ", "))
+		}
 	}
+	g.passErrors = g.Errors == "pass"
 	return nil
 }
 
 // checkProviderOf holds that with several providers a rule says whose claim it
-// means: else anyone's choice of name at one would open what is meant for another.
-func (g *Gate) checkProviderOf(config Rule) error {
+// means: else anyone's choice of name at one would open what is meant for another,
+// and a rule on a name without its provider would never fit.
+func (g *Gate) checkProviderOf(r rule) error {
 	if len(g.providers) < 2 {
 		return nil
 	}
-	if _, named := config.Claims["provider"]; named {
-		return nil
+	known := func(name string) bool {
+		return slices.ContainsFunc(g.providers, func(p *provider) bool { return p.name == name })
 	}
-	for claim := range config.Claims {
-		if claim != "user" && claim != "groups" {
+	for _, name := range r.claims["provider"] {
+		if !known(name) {
+			return fmt.Errorf("the rule on provider: %q is none of this site's", name)
+		}
+	}
+	for claim, accepted := range r.claims {
+		if claim == "user" || claim == "groups" {
+			for _, value := range accepted {
+				if name, _, prefixed := strings.Cut(value, ":"); !prefixed || !known(name) {
+					return fmt.Errorf("several providers sign people in here: write the rule on %s %s with its provider, as %s:%s",
+						claim, value, g.providers[0].name, value)
+				}
+			}
+		} else if len(r.claims["provider"]) == 0 {
 			return fmt.Errorf("several providers sign people in here: the rule on %s must say whose, in a block with provider <name>", claim)
 		}
 	}
-	if config.Expression != "" && !strings.Contains(config.Expression, "provider") {
+	if r.expression != nil && !r.expression.ofProvider {
 		return errors.New("several providers sign people in here: the expression must say whose, by provider")
 	}
 	return nil
 }
 
 func (g *Gate) need(claim string) {
-	if claim == "user" || claim == "provider" || claim == "email_domain" || claim == "sub" {
+	if claim == "email_domain" {
+		claim = "email"
+	}
+	if isComputed(claim) || claim == "sub" {
 		return
 	}
 	if !slices.Contains(g.needs, claim) {
@@ -180,14 +211,18 @@ func (g *Gate) provisionHeaders(caddy.Context) error {
 		if !httpguts.ValidHeaderFieldName(config.Name) || config.Claim == "" {
 			return fmt.Errorf("header %q %q: a header name and a claim are needed", config.Name, config.Claim)
 		}
+		claim, err := resolve("header "+config.Name, config.Claim)
+		if err != nil {
+			return err
+		}
 		name := http.CanonicalHeaderKey(config.Name)
-		if slices.ContainsFunc(g.identityHeaders, func(h HeaderConfig) bool { return h.Name == name }) {
-			return fmt.Errorf("header %s is set twice", name)
+		if slices.ContainsFunc(g.identityHeaders, func(h HeaderConfig) bool { return newNameSet([]string{h.Name}).has(name) }) {
+			return fmt.Errorf("header %s is set twice, or is one variable to a CGI application with another", name)
 		}
 		if protectedHeader(name) {
 			return fmt.Errorf("header %s is not a claim's place: the connection, the cookies or the body depend on it", name)
 		}
-		g.identityHeaders = append(g.identityHeaders, HeaderConfig{Name: name, Claim: config.Claim})
+		g.identityHeaders = append(g.identityHeaders, HeaderConfig{Name: name, Claim: claim})
 	}
 	for _, header := range g.identityHeaders {
 		g.need(header.Claim)
@@ -264,16 +299,6 @@ func (g *Gate) provisionSession(caddy.Context) error {
 	g.sessions, g.cookies, g.sessionConfig = site.manager, site.cookies, site.config
 	if g.sessionConfig.InsecureHTTP {
 		g.logger.Warn("insecure_http: sessions travel unencrypted; whoever can read the network can use them")
-	}
-	switch g.Errors {
-	case "", "page":
-	case "pass":
-		g.passErrors = true
-	default:
-		return fmt.Errorf("errors: %q is none of page, pass", g.Errors)
-	}
-	if !slices.Contains([]string{"", "on", "off"}, g.PrivateResponses) {
-		return fmt.Errorf("private_responses: %q is none of on, off", g.PrivateResponses)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -23,8 +24,8 @@ type identity struct {
 }
 
 // unlearned stands in a session for a claim that the provider has and we could
-// not learn, such as groups that were too many for a token. It is not a value:
-// an allow on it refuses, a deny on it denies.
+// not learn, such as groups that were too many for a token. As an object it has no
+// values: an allow on it refuses, a deny on it denies.
 var unlearned = map[string]any{}
 
 // user is what applications get as the user.
@@ -41,14 +42,14 @@ func (id *identity) email() string {
 	if !id.emailVerified() {
 		return ""
 	}
-	return scalar(id.session.Claims["email"])
+	return scalar(id.claim("email"))
 }
 
 func (id *identity) emailVerified() bool {
 	if id.provider.emailTrusted {
 		return true
 	}
-	verified := id.session.Claims["email_verified"]
+	verified := id.claim("email_verified")
 	return verified == true || verified == "true" // a string at some providers
 }
 
@@ -56,7 +57,7 @@ func (id *identity) claim(name string) any {
 	if name == "sub" {
 		return id.session.Subject
 	}
-	return id.session.Claims[name]
+	return id.session.Claims[id.provider.key(name)]
 }
 
 func (id *identity) prefix(value string) string {
@@ -66,10 +67,16 @@ func (id *identity) prefix(value string) string {
 	return id.session.Provider + ":" + value
 }
 
+// isComputed reports a known name that is no claim of the provider.
+func isComputed(name string) bool {
+	return name == "user" || name == "email_domain" || name == "provider"
+}
+
 // values are a claim's values as rules compare them. unverified admits an e-mail
 // address that the provider does not vouch for: deny looks at it, allow does not.
-// learned is false if the provider has the claim and we could not learn it.
-func (id *identity) values(claim string, unverified bool) (values []string, learned bool) {
+// whole is false if that is not all that the claim says: the provider has it and
+// we could not learn it, or a part of it has no reading.
+func (id *identity) values(claim string, unverified bool) (values []string, whole bool) {
 	switch claim {
 	case "user":
 		return nonEmpty(id.user()), true
@@ -78,24 +85,37 @@ func (id *identity) values(claim string, unverified bool) (values []string, lear
 	case "email", "email_domain":
 		address := id.email()
 		if unverified {
-			address = scalar(id.session.Claims["email"])
+			address = scalar(id.claim("email"))
 		}
 		if claim == "email_domain" {
-			address = emailDomain(address)
+			domain := emailDomain(address)
+			return nonEmpty(domain), domain != "" || address == ""
 		}
 		return nonEmpty(address), true
 	}
 	value := id.claim(claim)
-	if object, isObject := value.(map[string]any); isObject && len(object) == 0 {
-		return nil, false
-	}
 	values = list(value)
 	if claim == "groups" {
 		for i := range values {
 			values[i] = id.prefix(values[i])
 		}
 	}
-	return values, true
+	return values, isFlat(value)
+}
+
+// isFlat reports that a value consists of texts, numbers and truth values alone.
+func isFlat(value any) bool {
+	switch v := value.(type) {
+	case map[string]any:
+		return false
+	case []any:
+		return !slices.ContainsFunc(v, func(item any) bool {
+			_, isList := item.([]any)
+			_, isObject := item.(map[string]any)
+			return isList || isObject
+		})
+	}
+	return true
 }
 
 // header is a claim as the upstream gets it; empty if there is none.
@@ -105,6 +125,10 @@ func (id *identity) header(claim string) string {
 		return id.user()
 	case "email":
 		return id.email()
+	case "email_domain":
+		return emailDomain(id.email())
+	case "provider":
+		return id.session.Provider
 	}
 	value := id.claim(claim)
 	items, isList := value.([]any)
@@ -236,7 +260,7 @@ func checkClaims(p *provider, claims map[string]any) error {
 		if strings.ContainsFunc(text, unicode.IsControl) {
 			return fmt.Errorf("claim %s holds a control character", name)
 		}
-		if (name == p.userClaim || name == "email") && text != strings.TrimSpace(text) {
+		if (name == p.key(p.userClaim) || name == p.key("email")) && text != strings.TrimSpace(text) {
 			return fmt.Errorf("claim %s begins or ends with white space", name)
 		}
 	}

@@ -128,7 +128,8 @@ func TestEncodeItemIsUnambiguous(t *testing.T) {
 
 func TestValues(t *testing.T) {
 	who := someone(map[string]any{
-		"email": "Eve@Evil.example", "groups": []any{"a", json.Number("7"), true, nil, map[string]any{}}, "big": unlearned,
+		"email": "Eve@Evil.example", "groups": []any{"a", json.Number("7"), true, nil}, "big": unlearned,
+		"org": []any{"a", map[string]any{"name": "b"}}, "address": map[string]any{"country": "DE"},
 	})
 	for _, tt := range []struct {
 		claim      string
@@ -146,6 +147,8 @@ func TestValues(t *testing.T) {
 		{"sub", false, []string{"4711"}, true},
 		{"absent", false, nil, true},
 		{"big", false, nil, false},
+		{"org", false, []string{"a"}, false},
+		{"address", false, nil, false},
 	} {
 		got, learned := who.values(tt.claim, tt.unverified)
 		if !slices.Equal(got, tt.want) || learned != tt.learned {

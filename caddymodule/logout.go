@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"net/http"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
@@ -40,11 +41,12 @@ func (g *Gate) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) err
 	return g.signOut(w, r, v, returnTo)
 }
 
-// meant reports that a person followed a link of this site, or typed the address.
+// meant reports that a person followed a link of this site, or typed the address;
+// a browser that looks ahead has not been asked to.
 func meant(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "same-origin", "same-site", "none":
-		return r.Header.Get("Sec-Fetch-Mode") == "navigate"
+		return authflow.IsNavigation(r)
 	}
 	return false
 }
@@ -58,6 +60,8 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, v *visit, returnT
 	}
 	location := ""
 	if err == nil {
+		// The Location may hold the ID token: out of the access log with it.
+		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 		if location, err = g.endSessionURL(r, v, live, p, returnTo); err != nil {
 			g.logger.Info("signed out here only", zap.String("provider", p.name), zap.Error(err))
 		}

@@ -83,13 +83,14 @@ type page struct {
 	Groups  []string
 	Expires string
 
-	SignIn  string // where to sign in
-	Retry   string // where to try again
-	Another string // where to sign in with another account
-	SignOut string // where to post a sign-out
-	Confirm bool   // the page is there for the sign-out
-	Return  string // hidden rd of the sign-out form
-	Choices []choice
+	Continue string // where to go at once
+	SignIn   string // where to sign in
+	Retry    string // where to try again
+	Another  string // where to sign in with another account
+	SignOut  string // where to post a sign-out
+	Confirm  bool   // the page is there for the sign-out
+	Return   string // hidden rd of the sign-out form
+	Choices  []choice
 }
 
 // choice is one provider of the chooser.
@@ -155,7 +156,7 @@ func (g *Gate) errorPage(w http.ResponseWriter, r *http.Request, v *visit, statu
 		if p.User == "" {
 			p.User = v.refused.session.Subject
 		}
-		p.Another = v.loginURL(again, "prompt", "select_account")
+		p.Another = v.anotherURL(again)
 		p.SignOut = v.endpoint("logout")
 	case e.Kind == authflow.Unavailable && r.Method == http.MethodGet:
 		p.Retry = retry
@@ -187,6 +188,11 @@ func (g *Gate) confirmPage(w http.ResponseWriter, r *http.Request, v *visit) err
 		p.Return = target
 	}
 	return g.render(w, v, http.StatusOK, "confirm.html", p)
+}
+
+// continuePage goes on to a target by a navigation of this site's own.
+func (g *Gate) continuePage(w http.ResponseWriter, v *visit, status int, target string) error {
+	return g.render(w, v, status, "continue.html", page{Title: "One moment", Continue: target})
 }
 
 func (g *Gate) signedOutPage(w http.ResponseWriter, _ *http.Request, v *visit) error {

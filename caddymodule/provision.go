@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -35,10 +36,7 @@ type provider struct {
 }
 
 // preset is what is known of a kind of provider.
-type preset struct {
-	issuer       string
-	emailTrusted bool
-}
+type preset struct{ issuer string }
 
 // presets by name. A preset is named by the user, never guessed.
 var presets = map[string]preset{
@@ -87,6 +85,14 @@ func resolve(what, raw string) (string, error) {
 	return value, nil
 }
 
+// resolveOptional is resolve for what may be left out.
+func resolveOptional(what, raw string) (string, error) {
+	if raw == "" {
+		return "", nil
+	}
+	return resolve(what, raw)
+}
+
 // provisionProvider turns the configuration into a client of the protocol.
 func (a *App) provisionProvider(c *ProviderConfig) (*provider, error) {
 	if !providerName.MatchString(c.name()) {
@@ -100,18 +106,16 @@ func (a *App) provisionProvider(c *ProviderConfig) (*provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
 	}
+	config.Logger = a.slogger
 	p := &provider{
 		name:         c.name(),
-		userClaim:    cmp.Or(c.UserClaim, "sub"),
-		emailTrusted: known.emailTrusted || c.InsecureUnverifiedEmail,
+		userClaim:    "sub",
+		emailTrusted: c.InsecureUnverifiedEmail,
 		paths:        make(map[string]string),
 		public:       isPublicIssuer(config.Issuer),
 	}
-	for _, mapping := range c.Claim {
-		if mapping.Name == "" || mapping.From == "" {
-			return nil, fmt.Errorf("provider %s: claim needs a name and a path", c.name())
-		}
-		p.paths[mapping.Name] = mapping.From
+	if err := p.provisionClaims(c); err != nil {
+		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
 	}
 	a.need(p.userClaim)
 	if c.InsecureUnverifiedEmail {
@@ -126,6 +130,37 @@ func (a *App) provisionProvider(c *ProviderConfig) (*provider, error) {
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
 	}
 	return p, nil
+}
+
+// provisionClaims reads which claims go by which names. The known names are ours.
+func (p *provider) provisionClaims(c *ProviderConfig) error {
+	for _, mapping := range c.Claim {
+		name, err := resolve("claim", mapping.Name)
+		if err != nil {
+			return err
+		}
+		from, err := resolve("claim "+name, mapping.From)
+		if err != nil {
+			return err
+		}
+		if isComputed(name) || name == "sub" {
+			return fmt.Errorf("claim %s is a known name; it cannot be another claim", name)
+		}
+		if _, twice := p.paths[name]; twice {
+			return fmt.Errorf("claim %s is given twice", name)
+		}
+		p.paths[name] = from
+	}
+	if c.UserClaim != "" {
+		var err error
+		if p.userClaim, err = resolve("user_claim", c.UserClaim); err != nil {
+			return err
+		}
+		if isComputed(p.userClaim) {
+			return fmt.Errorf("user_claim: %s is no claim", p.userClaim)
+		}
+	}
+	return nil
 }
 
 // client is the one place where a provider's configuration becomes authflow's.
@@ -172,6 +207,22 @@ func (c *ProviderConfig) client(known preset) (authflow.Config, error) {
 	return config, c.provisionSecret(&config)
 }
 
+// errSecret says that the client secret is not there, without saying what is.
+var errSecret = errors.New("client_secret cannot be read, or is empty; a brace that belongs to it is written as \\{")
+
+// placeholderOf names the variable or file that a value consists of.
+func placeholderOf(raw string) (string, bool) {
+	name, isFile := strings.CutPrefix(raw, "{file.")
+	variable, isVariable := strings.CutPrefix(raw, "{env.")
+	switch {
+	case isFile && strings.HasSuffix(name, "}"):
+		return strings.TrimSuffix(name, "}"), true
+	case isVariable && strings.HasSuffix(variable, "}"):
+		return strings.TrimSuffix(variable, "}"), true
+	}
+	return "", false
+}
+
 // provisionSecret checks that the client secret can be read now, and has it read
 // again at each use: a rotated secret file needs no reload.
 func (c *ProviderConfig) provisionSecret(config *authflow.Config) error {
@@ -186,11 +237,19 @@ func (c *ProviderConfig) provisionSecret(config *authflow.Config) error {
 	}
 	raw := c.ClientSecret
 	config.ClientSecret = func() (secret.String, error) {
-		value, err := resolve("client_secret", raw)
-		return secret.New(value), err
+		value, err := caddy.NewReplacer().ReplaceOrErr(raw, true, true)
+		if err != nil {
+			return secret.String{}, errSecret // the replacer's text may quote the secret
+		}
+		return secret.New(value), nil
 	}
-	_, err := config.ClientSecret()
-	return err
+	if _, err := config.ClientSecret(); err != nil {
+		if name, isPlaceholder := placeholderOf(raw); isPlaceholder {
+			return fmt.Errorf("%w (%s)", err, name)
+		}
+		return err
+	}
+	return nil
 }
 
 // clientPool holds the clients of the protocol, and with them what they have
@@ -218,25 +277,33 @@ func (a *App) acquireClient(c *ProviderConfig, config authflow.Config) (*authflo
 	if err != nil {
 		return nil, err
 	}
-	a.clients = append(a.clients, key)
+	a.releases = append(a.releases, func() { _, _ = clientPool.Delete(key) })
 	return client.(pooledClient).Client, nil
 }
 
-func releaseClient(key string) { _, _ = clientPool.Delete(key) }
-
 // provision is the one place where session settings become the session package's.
 func (c *SessionConfig) provision(d *durable) (session.Config, error) {
+	name, err := resolveOptional("cookie_name", c.CookieName)
+	if err != nil {
+		return session.Config{}, err
+	}
+	domain, err := resolveOptional("cookie_domain", c.CookieDomain)
+	if err != nil {
+		return session.Config{}, err
+	}
 	config := session.Config{
 		Keys:        d.keys,
 		State:       d.state,
 		Lifetime:    cmp.Or(time.Duration(c.Lifetime), 12*time.Hour),
 		IdleTimeout: time.Duration(c.IdleTimeout),
-		Now:         time.Now,
 		Cookie: session.CookieConfig{
-			Name:    cmp.Or(c.CookieName, "gatehouse"),
-			Domain:  strings.ToLower(strings.TrimPrefix(c.CookieDomain, ".")),
+			Name:    cmp.Or(name, session.DefaultCookieName),
+			Domain:  strings.ToLower(strings.TrimPrefix(domain, ".")),
 			Persist: c.CookiePersist != "off",
 		},
+	}
+	if !slices.Contains([]string{"", "on", "off"}, c.CookiePersist) {
+		return config, fmt.Errorf("session: cookie_persist: %q is none of on, off", c.CookiePersist)
 	}
 	if config.Lifetime <= 0 || config.IdleTimeout < 0 {
 		return config, fmt.Errorf("session: lifetime and idle_timeout must be longer than 0")

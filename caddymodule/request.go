@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -76,7 +77,8 @@ func (g *Gate) browserOrigin(r *http.Request) (o origin, secure bool, valid bool
 		}
 		if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); trusted {
 			if value, one := single(r.Header, "X-Forwarded-Proto"); one {
-				scheme = strings.ToLower(value)
+				// Some proxies name the scheme of a WebSocket's URL.
+				scheme = strings.Replace(strings.ToLower(value), "ws", "http", 1)
 			}
 			if value, one := single(r.Header, "X-Forwarded-Host"); one {
 				host = value
@@ -158,7 +160,7 @@ func readings(r *http.Request) []*http.Request {
 	}
 	for _, u := range []*url.URL{r.URL, originalURL(r)} {
 		add(u)
-		if lenient := lenientPath(u); lenient != u.Path {
+		for _, lenient := range lenientPaths(u) {
 			reading := *u
 			reading.Path, reading.RawPath = lenient, ""
 			add(&reading)
@@ -167,26 +169,32 @@ func readings(r *http.Request) []*http.Request {
 	return all
 }
 
-// lenientPath reads a path as the most obliging server would: decoded until it
-// does not change, backslashes as slashes, path parameters off, cut at what may
-// pass for the end of a path, slashes merged, dot segments resolved.
-func lenientPath(u *url.URL) string {
-	p := u.Path
+// lenientPaths reads a path as obliging servers would: decoded once more, and once
+// more, with backslashes as slashes, path parameters off, slashes merged and dot
+// segments resolved, and each of these also cut at what may pass for its end. A
+// plain path has no other reading.
+func lenientPaths(u *url.URL) []string {
 	if isPlain(u) {
-		return p
+		return nil
 	}
-	for range 4 {
-		decoded, err := url.PathUnescape(p)
-		if err != nil || decoded == p {
+	var paths []string
+	for p, again := u.Path, 0; again < 4; again++ {
+		paths = append(paths, obligingly(p))
+		if end := strings.IndexAny(p, "?#\x00\r\n"); end >= 0 {
+			paths = append(paths, obligingly(p[:end]))
+		}
+		decoded := percentDecoded(p)
+		if decoded == p {
 			break
 		}
 		p = decoded
 	}
-	p = strings.ReplaceAll(p, `\`, "/")
-	if end := strings.IndexAny(p, "?#\x00\r\n"); end >= 0 {
-		p = p[:end]
-	}
-	segments := strings.Split(p, "/")
+	return paths
+}
+
+// obligingly resolves what stands in a decoded path.
+func obligingly(p string) string {
+	segments := strings.Split(strings.ReplaceAll(p, `\`, "/"), "/")
 	for i, segment := range segments {
 		segment, _, _ = strings.Cut(segment, ";")
 		segments[i] = strings.TrimSpace(segment)
@@ -197,6 +205,25 @@ func lenientPath(u *url.URL) string {
 		cleaned += "/"
 	}
 	return cleaned
+}
+
+// percentDecoded decodes what can be decoded and leaves the rest as it is.
+func percentDecoded(p string) string {
+	if !strings.Contains(p, "%") {
+		return p
+	}
+	var decoded strings.Builder
+	for i := 0; i < len(p); i++ {
+		if p[i] == '%' && i+2 < len(p) {
+			if code, err := strconv.ParseUint(p[i+1:i+3], 16, 8); err == nil {
+				decoded.WriteByte(byte(code))
+				i += 2
+				continue
+			}
+		}
+		decoded.WriteByte(p[i])
+	}
+	return decoded.String()
 }
 
 // isPlain reports that a path has one reading only.

@@ -23,7 +23,7 @@ func provisionRules(ctx caddy.Context, configs []Rule, need func(claim string)) 
 	rules := make([]rule, 0, len(configs))
 	for i := range configs {
 		config := &configs[i]
-		compiled := rule{claims: config.Claims}
+		var compiled rule
 		if len(config.Match) > 0 {
 			loaded, err := ctx.LoadModule(config, "Match")
 			if err != nil {
@@ -35,14 +35,14 @@ func provisionRules(ctx caddy.Context, configs []Rule, need func(claim string)) 
 			}
 			compiled.matchers = sets[0]
 		}
-		if err := checkRule(config); err != nil {
+		var err error
+		if compiled.claims, err = provisionClaims(config); err != nil {
 			return nil, err
 		}
-		for claim := range config.Claims {
+		for claim := range compiled.claims {
 			need(claim)
 		}
 		if config.Expression != "" {
-			var err error
 			if compiled.expression, err = compileExpression(config.Expression, need); err != nil {
 				return nil, err
 			}
@@ -52,8 +52,9 @@ func provisionRules(ctx caddy.Context, configs []Rule, need func(claim string)) 
 	return rules, nil
 }
 
-// checkRule refuses a rule that could never mean what it says (SEC-11, SEC-90).
-func checkRule(config *Rule) error {
+// provisionClaims reads what a rule wants, and refuses one that could never mean
+// what it says (SEC-11, SEC-90).
+func provisionClaims(config *Rule) (map[string][]string, error) {
 	forms := 0
 	for _, given := range []bool{len(config.Claims) > 0, config.Expression != "", config.Any} {
 		if given {
@@ -61,24 +62,38 @@ func checkRule(config *Rule) error {
 		}
 	}
 	if forms != 1 {
-		return fmt.Errorf("a rule holds claims, an expression or any, and exactly one of them")
+		return nil, fmt.Errorf("a rule holds claims, an expression or any, and exactly one of them")
 	}
-	for claim, accepted := range config.Claims {
-		if claim == "" || len(accepted) == 0 {
-			return fmt.Errorf("the rule on %q has no value: nobody could fit", claim)
+	claims := make(map[string][]string, len(config.Claims))
+	for name, accepted := range config.Claims {
+		claim, err := resolve("the claim of a rule", name)
+		if err != nil {
+			return nil, err
 		}
-		for _, value := range accepted {
-			if strings.TrimSpace(value) == "" {
-				return fmt.Errorf("the rule on %q has an empty value", claim)
+		if strings.TrimSpace(claim) == "" || len(accepted) == 0 {
+			return nil, fmt.Errorf("the rule on %q has no value: nobody could fit", claim)
+		}
+		for _, raw := range accepted {
+			value, err := resolve("the rule on "+claim, raw)
+			if err != nil {
+				return nil, err
 			}
+			if strings.TrimSpace(value) == "" {
+				return nil, fmt.Errorf("the rule on %q has an empty value", claim)
+			}
+			claims[claim] = append(claims[claim], value)
 		}
 	}
-	return nil
+	return claims, nil
 }
 
 // judge reports whether the rules let an identity pass on a request, in all of
 // its readings. deny wins. Without an allow, anyone signed in passes.
 func (g *Gate) judge(r *http.Request, who *identity) (bool, error) {
+	// Rules speak of this gate's providers, whatever the upstream is told.
+	named := *who
+	named.prefixed = len(g.providers) > 1
+	who = &named
 	var views []*http.Request
 	if g.rulesMatch {
 		views = readings(r)
@@ -122,19 +137,17 @@ func (r *rule) counts(views []*http.Request, deny bool) (bool, error) {
 	return !deny, nil
 }
 
-// fits reports whether an identity is meant. For deny a claim that should be
-// known and is not, counts as one that fits: a door is not opened by forgetting.
+// fits reports whether an identity is meant. For deny a claim that should be known
+// and is not, or that has no reading, counts as one that fits: a door is not opened
+// by forgetting.
 func (r *rule) fits(who *identity, deny bool) bool {
 	if r.expression != nil {
-		matched, err := r.expression.eval(who)
+		matched, err := r.expression.eval(who, deny)
 		return matched || (err != nil && deny)
 	}
 	for claim, accepted := range r.claims {
-		values, learned := who.values(claim, deny)
-		if !learned && deny {
-			continue
-		}
-		if !learned || !intersects(claim, values, accepted) {
+		values, whole := who.values(claim, deny)
+		if !intersects(claim, values, accepted) && !(deny && !whole) {
 			return false
 		}
 	}

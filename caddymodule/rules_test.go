@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"testing"
@@ -43,6 +44,12 @@ func TestJudge(t *testing.T) {
 		{name: "SEC-42 domain without its dot", allow: []rule{allow("email_domain", "example.com")}, claims: map[string]any{"email": "a@evilexample.com", "email_verified": true}},
 		{name: "P31 unverified e-mail opens nothing", allow: []rule{allow("email", "a@example.com")}, claims: map[string]any{"email": "a@example.com", "email_verified": false}},
 		{name: "P31 unverified e-mail is denied", deny: []rule{allow("email", "a@example.com")}, claims: map[string]any{"email": "a@example.com"}},
+		{name: "SEC-89 domain of an odd address is denied", deny: []rule{allow("email_domain", "evil.example")}, claims: map[string]any{"email": "m@evil.example."}},
+		{name: "SEC-89 domain of a quoted address is denied", deny: []rule{allow("email_domain", "evil.example")}, claims: map[string]any{"email": `"m"@evil.example`}},
+		{name: "no address, no domain to deny", deny: []rule{allow("email_domain", "evil.example")}, passes: true},
+		{name: "deny of a claim that is an object", deny: []rule{allow("org", "evil")}, claims: map[string]any{"org": map[string]any{"name": "evil"}}},
+		{name: "deny of a claim that is a list of objects", deny: []rule{allow("org", "evil")}, claims: map[string]any{"org": []any{map[string]any{"name": "evil"}}}},
+		{name: "allow of a list that holds an object besides", allow: []rule{allow("org", "good")}, claims: map[string]any{"org": []any{map[string]any{}, "good"}}, passes: true},
 		{name: "number claim", allow: []rule{allow("level", "3")}, claims: map[string]any{"level": "3"}, passes: true},
 		{name: "rule on its path", allow: []rule{pathRule("/wiki/*", map[string][]string{"groups": {"staff"}})}, claims: groups("staff"), path: "/wiki/a", passes: true},
 		{name: "rule on another path", allow: []rule{pathRule("/wiki/*", map[string][]string{"groups": {"staff"}})}, claims: groups("staff"), path: "/x"},
@@ -96,7 +103,7 @@ func TestExpression(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := compiled.eval(someone(claims))
+			got, err := compiled.eval(someone(claims), false)
 			if got != tt.want || (err != nil) != tt.fails || needs != tt.needs {
 				t.Errorf("%v, %v, needs %q; want %v, %q", got, err, needs, tt.want, tt.needs)
 			}
@@ -108,10 +115,49 @@ func TestExpression(t *testing.T) {
 	}
 	for _, text := range []string{
 		`claims`, `size(claims) > 0`, `claims.exists(k, k == "x")`, `"a" + "b"`, `claims.groups ==`, `request.path == "/"`,
-		`claims[user] == "x"`, `[claims][0].groups == "x"`,
+		`claims[user] == "x"`, `[claims][0].groups == "x"`, `has(claims.email_domain) && true`, `claims.user == "x"`, `claims.provider == "x"`,
 	} {
 		if _, err := compileExpression(text, func(string) {}); err == nil {
 			t.Errorf("%s is accepted", text)
 		}
+	}
+}
+
+// What a deny cannot read, it denies.
+func TestDenyExpressionFailsClosed(t *testing.T) {
+	for text, claims := range map[string]map[string]any{
+		`claims.blocked`:                                              {"blocked": "true"},
+		`has(claims.blocked) && claims.blocked`:                       {"blocked": json.Number("1")},
+		`has(claims.groups) && "evil" in claims.groups`:               {"groups": unlearned},
+		`has(claims.email) && claims.email.endsWith("@evil.example")`: {"email": "m@evil.example"},
+		`claims.absent == "x"`:                                        {},
+	} {
+		compiled, err := compileExpression(text, func(string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := rule{expression: compiled}
+		if !r.fits(someone(claims), true) {
+			t.Errorf("deny %s lets %v pass", text, claims)
+		}
+		if r.fits(someone(claims), false) {
+			t.Errorf("allow %s lets %v pass", text, claims)
+		}
+	}
+}
+
+// With several providers groups carry their provider's name in expressions too.
+func TestExpressionOfSeveralProviders(t *testing.T) {
+	compiled, err := compileExpression(`"github:admins" in claims.groups && provider == "github"`, func(string) {})
+	if err != nil || !compiled.ofProvider {
+		t.Fatal(err, compiled)
+	}
+	who := someone(map[string]any{"groups": []any{"admins"}})
+	who.prefixed = true
+	if passes, err := compiled.eval(who, false); err != nil || !passes {
+		t.Errorf("%v, %v", passes, err)
+	}
+	if other, err := compileExpression(`user == "provider"`, func(string) {}); err != nil || other.ofProvider {
+		t.Errorf("a text is taken for a question: %v", err)
 	}
 }

@@ -64,10 +64,7 @@ func acquireDurable(storage certmagic.Storage, logger *zap.Logger) (*durable, er
 	return value.(*durable), nil
 }
 
-func (d *durable) release() error {
-	_, err := durablePool.Delete(d.pool)
-	return err
-}
+func (d *durable) release() { _, _ = durablePool.Delete(d.pool) }
 
 // Destruct implements caddy.Destructor. Requests of the last configuration may
 // still be under way, so nothing is closed.
@@ -86,6 +83,8 @@ const (
 	refreshInterval = 5 * time.Second
 	// storageTimeout bounds what a request waits for the storage.
 	storageTimeout = 10 * time.Second
+	// lockTimeout bounds the wait for a lock that somebody may have died with.
+	lockTimeout = 2 * time.Second
 )
 
 // keyRing reads the keys that seal cookies from a folder of immutable files, one
@@ -195,7 +194,9 @@ func needsKey(keys []seal.Key, now time.Time) bool {
 // lock only avoids waste; nothing depends on it.
 func (k *keyRing) makeKey(ctx context.Context, now time.Time) ([]seal.Key, error) {
 	const lock = "gatehouse_keys"
-	if err := k.storage.Lock(ctx, lock); err == nil {
+	locking, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	if err := k.storage.Lock(locking, lock); err == nil {
 		defer func() { _ = k.storage.Unlock(context.WithoutCancel(ctx), lock) }()
 	}
 	keys, err := k.load(ctx)

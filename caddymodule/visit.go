@@ -20,10 +20,13 @@ const visitVar = "gatehouse.visit"
 // visit is what one request is to the gates that it passes: computed once, by the
 // outermost of them, which also decides endpoints, origin, session and pages.
 type visit struct {
-	gate    *Gate
-	origin  origin
-	secure  bool            // sessions may travel on this connection
-	cookies session.Cookies // ours, taken out of the request
+	gate   *Gate
+	origin origin
+	secure bool // sessions may travel on this connection
+	// hostProblem says that the request names no host that anybody could be signed
+	// in at.
+	hostProblem error
+	cookies     session.Cookies // ours, taken out of the request
 
 	loaded  bool
 	live    *session.Live
@@ -32,6 +35,8 @@ type visit struct {
 	clean    nameSet   // the identity headers that hold nothing but what gates have set
 	identity *identity // who passed, or nil; placeholders read it
 	refused  *identity // who did not, for the page that says so
+	// authenticated: basic_auth has passed somebody before us.
+	authenticated bool
 	// demanded are the providers that every protecting gate so far accepts.
 	demanded []*provider
 }
@@ -50,14 +55,15 @@ func (g *Gate) receive(r *http.Request) (*visit, error) {
 	reduceConnection(r.Header)
 	caddyhttp.SetVar(r.Context(), visitVar, v)
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		_, v.authenticated = repl.Get("http.auth.user.id")
 		repl.Map(v.placeholder)
 	}
-	if r.Method == http.MethodConnect && r.Header.Get(":protocol") != "websocket" {
+	if r.Method == http.MethodConnect && r.Header.Get(":protocol") != "websocket" && !(r.ProtoMajor == 3 && r.Proto == "websocket") {
 		return v, problem(authflow.BadRequest, ReasonMethodRefused, "This method is not allowed here.", nil)
 	}
 	var valid bool
 	if v.origin, v.secure, valid = g.browserOrigin(r); !valid {
-		return v, problem(authflow.BadRequest, ReasonHostInvalid, "The request names no valid host.", fmt.Errorf("host %q", r.Host))
+		v.hostProblem = problem(authflow.BadRequest, ReasonHostInvalid, "The request names no valid host.", fmt.Errorf("host %q", r.Host))
 	}
 	return v, nil
 }
@@ -78,6 +84,9 @@ func (g *Gate) conflict(v *visit) error {
 		{"session", g.Session != nil && g.sessionConfig != outer.sessionConfig},
 		{"pages", g.Pages != nil},
 		{"errors", g.Errors != "" && g.passErrors != outer.passErrors},
+		{"return_to", len(g.ReturnTo) > 0 && !slices.Equal(g.returnTo, outer.returnTo)},
+		{"post_logout", g.PostLogout != "" && g.postLogout != outer.postLogout},
+		{"private_responses", g.PrivateResponses != "" && (g.PrivateResponses == "off") != (outer.PrivateResponses == "off")},
 	} {
 		if option.differs {
 			return problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.",
@@ -97,7 +106,7 @@ func (v *visit) demand(g *Gate) error {
 		v.demanded = g.providers
 		return nil
 	}
-	both := slices.DeleteFunc(slices.Clone(v.demanded), func(p *provider) bool { return !slices.Contains(g.providers, p) })
+	both := slices.DeleteFunc(slices.Clone(v.demanded), func(p *provider) bool { return !slices.ContainsFunc(g.providers, p.same) })
 	if len(both) == 0 {
 		return problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.",
 			fmt.Errorf("two gatehouse directives on one request name different providers; nobody could pass both"))
@@ -112,7 +121,7 @@ func (v *visit) load(r *http.Request) (*session.Live, error) {
 		return v.live, v.loadErr
 	}
 	v.loaded = true
-	if !v.secure {
+	if !v.secure || v.hostProblem != nil {
 		v.loadErr = sessionProblem(session.ErrNone)
 		return nil, v.loadErr
 	}
@@ -123,6 +132,35 @@ func (v *visit) load(r *http.Request) (*session.Live, error) {
 	}
 	v.live = live
 	return live, nil
+}
+
+// deliver sets the cookies that the browser lacks, whatever becomes of its request,
+// and reports whether it did.
+func (v *visit) deliver(w http.ResponseWriter) (bool, error) {
+	if v.live == nil {
+		return false, nil
+	}
+	before := len(w.Header()["Set-Cookie"])
+	if err := v.gate.sessions.Deliver(w, v.live, v.scope()); err != nil {
+		return false, sessionProblem(err)
+	}
+	return len(w.Header()["Set-Cookie"]) > before, nil
+}
+
+// identify tells the upstream and the placeholders who passed a gate; nil is nobody.
+func (v *visit) identify(r *http.Request, g *Gate, who *identity) {
+	v.identity = who
+	if who == nil {
+		clearIdentity(r, g.own)
+		return
+	}
+	g.setIdentity(r, who)
+	if v.authenticated {
+		// basic_auth has set it; a fixed value goes before those that are asked for.
+		if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+			repl.Set("http.auth.user.id", who.user())
+		}
+	}
 }
 
 // names is what placeholders know a list by: a joined string in headers, a list
@@ -176,6 +214,15 @@ func (v *visit) endpoint(name string) string { return v.gate.basePath + "/" + na
 
 // redirectURI is where providers send the browser back to (RFC 6749 3.1.2).
 func (v *visit) redirectURI() string { return v.origin.String() + v.endpoint("callback") }
+
+// anotherURL is where somebody signs in with another account, at the one provider
+// that counts here, if there is but one.
+func (v *visit) anotherURL(returnTo string) string {
+	if len(v.demanded) == 1 && len(v.gate.providers) > 1 {
+		return v.loginURL(returnTo, "prompt", "select_account", "provider", v.demanded[0].name)
+	}
+	return v.loginURL(returnTo, "prompt", "select_account")
+}
 
 // loginURL is where somebody signs in and comes back to a target.
 func (v *visit) loginURL(returnTo string, more ...string) string {

@@ -61,6 +61,8 @@ var layout = []field{
 	hidden(20, func(s *Session) *secret.String { return &s.RefreshToken }),
 	moment(21, func(s *Session) *time.Time { return &s.RefreshAt }),
 	hidden(22, func(s *Session) *secret.String { return &s.IDToken }),
+	list(23, func(s *Session) *[]string { return &s.UserInfoClaims }),
+	flag(24, func(s *Session) *bool { return &s.Incomplete }),
 }
 
 // MarshalBinary encodes the session. It fails for claims of a type that the
@@ -187,6 +189,45 @@ func moment(tag byte, of func(*Session) *time.Time) field {
 			r := reader{rest: content}
 			*of(s) = r.time()
 			return r.end()
+		},
+	}
+}
+
+func list(tag byte, of func(*Session) *[]string) field {
+	return field{
+		tag,
+		func(s *Session) ([]byte, error) {
+			var content []byte
+			for _, item := range *of(s) {
+				content = appendBytes(content, item)
+			}
+			return content, nil
+		},
+		func(s *Session, content []byte) error {
+			r := reader{rest: content}
+			for len(r.rest) > 0 && r.err == nil {
+				*of(s) = append(*of(s), string(r.bytes()))
+			}
+			return r.end()
+		},
+	}
+}
+
+func flag(tag byte, of func(*Session) *bool) field {
+	return field{
+		tag,
+		func(s *Session) ([]byte, error) {
+			if !*of(s) {
+				return nil, nil
+			}
+			return []byte{1}, nil
+		},
+		func(s *Session, content []byte) error {
+			if len(content) != 1 || content[0] != 1 {
+				return fmt.Errorf("%w: a flag that is not 1", ErrEncoding)
+			}
+			*of(s) = true
+			return nil
 		},
 	}
 }

@@ -28,6 +28,7 @@ func full() *Session {
 		},
 		AccessToken: secret.New("at"), TokenType: "DPoP", AccessExpiry: epoch.Add(5 * time.Minute),
 		RefreshToken: secret.New("rt"), RefreshAt: time.Unix(0, 0).UTC(), IDToken: secret.New("idt"),
+		UserInfoClaims: []string{"email", "groups from roles"}, Incomplete: true,
 	}
 }
 
@@ -135,7 +136,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"a field twice":                        "\x01\x03\x01a\x03\x01b",
 		"fields in another order":              "\x01\x07\x01a\x03\x01b",
 		"field 0":                              "\x01\x00\x01a",
-		"an unknown field":                     "\x01\x17\x01a",
+		"an unknown field":                     "\x01\x19\x01a",
 		"an ID of 15 bytes":                    "\x01\x01\x0f" + strings.Repeat("a", 15),
 		"an ID of zeros, which is left out":    "\x01\x01\x10" + strings.Repeat("\x00", 16),
 		"a generation of 0, which is left out": "\x01\x02\x01\x00",
@@ -159,6 +160,9 @@ func TestDecodeRefuses(t *testing.T) {
 		"a list with more items than bytes":    claims("\x05\x05\x00"),
 		"a list of 2^40 items":                 claims("\x05\x80\x80\x80\x80\x80\x20"),
 		"lists nested too deeply":              claims(deep),
+		"a flag that is 0":                     "\x01\x18\x01\x00",
+		"a flag of two bytes":                  "\x01\x18\x02\x01\x01",
+		"a list whose item is cut off":         "\x01\x17\x03\x05ab",
 		"trailing bytes":                       string(whole) + "\x00",
 		"more than 256 KiB":                    "\x01\x11" + string(appendBytes(nil, strings.Repeat("x", maxEncoded))),
 	}

@@ -48,6 +48,11 @@ type Session struct {
 	// Claims maps a claim's path to its value: a string, bool, json.Number,
 	// []any or map[string]any of such values, or nil.
 	Claims map[string]any
+	// UserInfoClaims are the names in Claims that the ID token did not tell.
+	UserInfoClaims []string
+	// Incomplete says that a refresh did not bring a claim that was lacking, so
+	// that only a sign-in will.
+	Incomplete bool
 
 	AccessToken  secret.String
 	TokenType    string
@@ -63,6 +68,7 @@ func (s *Session) Clone() *Session {
 	if s.Claims != nil {
 		clone.Claims = cloneClaim(s.Claims).(map[string]any)
 	}
+	clone.UserInfoClaims = slices.Clone(s.UserInfoClaims)
 	return &clone
 }
 

@@ -3,9 +3,11 @@ package e2e_test
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/testop"
 )
@@ -150,11 +152,11 @@ http://localhost:{$PORT} {
 `, staff)
 	b := s.As(NewBrowser(t), "carol")
 	page := b.Fetch(s.HTTP(), "GET", s.HTTP()+"/", nil, "")
-	if page.Status != http.StatusUnauthorized || !strings.HasPrefix(page.Body, "custom 401: no_session") || page.Header.Get("WWW-Authenticate") == "" {
+	if page.Status != http.StatusUnauthorized || page.Body != "custom 401: no_session" || page.Header.Get("WWW-Authenticate") == "" {
 		t.Errorf("%d %v %s", page.Status, page.Header, page.Body)
 	}
 	page = b.Navigate(s.HTTP() + "/")
-	if page.Status != http.StatusForbidden || !strings.HasPrefix(page.Body, "custom 403: denied") {
+	if page.Status != http.StatusForbidden || page.Body != "custom 403: denied" {
 		t.Errorf("%d %s", page.Status, page.Body)
 	}
 }
@@ -326,6 +328,191 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// A later gate that does not match a request leaves what the outermost has told.
+func TestLaterGateThatDoesNotMatch(t *testing.T) {
+	s := &Site{OP: testop.Start(t, func(p *testop.Provider) {
+		p.User = testop.User{Subject: "1", Name: "two:root", Groups: []string{"two:admins"}}
+	}), App: StartApplication(t), t: t}
+	s.Caddy = StartCaddy(t, s.fill(strings.Replace(twoProviders, "client_id x\n\t\t\tclient_secret x",
+		"client_id {$CLIENT_ID}\n\t\t\tclient_secret {$CLIENT_SECRET}\n\t\t\tscopes openid profile groups\n\t\t\tuser_claim preferred_username", 1)+`
+http://localhost:{$PORT} {
+	gatehouse
+	gatehouse /area/* one {
+		header X-Team sub
+	}
+	reverse_proxy {$APP}
+}
+`))
+	b := NewBrowser(t)
+	for _, path := range []string{"/", "/area/x"} {
+		got := seen(t, b.Navigate(s.HTTP()+"/oauth2/login?provider=one&rd="+path))
+		who := identityOf(got)
+		if who["xforwardeduser"] != "one:two:root" || who["xforwardedgroups"] != "one:two:admins" {
+			t.Errorf("%s: told %v", path, who)
+		}
+		if (got.Header.Get("X-Team") != "") != (path != "/") {
+			t.Errorf("%s: X-Team %q", path, got.Header.Get("X-Team"))
+		}
+	}
+}
+
+// An address that does not fit into an attempt is shortened, and signs in all the same.
+func TestLongAddress(t *testing.T) {
+	s := StartSite(t, oneSite)
+	for _, length := range []int{1000, 2400, 3000, 6000, 12000} {
+		page := NewBrowser(t).Navigate(s.HTTP() + "/dashboard?q=" + strings.Repeat("x", length))
+		if got := seen(t, page); !strings.HasPrefix(got.URI, "/dashboard") {
+			t.Errorf("%d: came back to %.40s", length, got.URI)
+		}
+	}
+}
+
+// P36: neither code nor token stands in any log, the access log included, at the finest level.
+func TestLogsHoldNoSecret(t *testing.T) {
+	s := StartSite(t, strings.Replace(strings.Replace(oneSite, "{\n", "{\n\tdebug\n", 1), "\tgatehouse {\n\t\tpublic", "\tlog\n\tgatehouse {\n\t\tpublic", 1), shortTokens)
+	b := NewBrowser(t)
+	page := b.Navigate(s.HTTP() + "/")
+	cookie := b.Jar.Cookie("gatehouse").Value
+	if !eventually(5*time.Second, func() bool {
+		b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, "")
+		return s.OP.Calls(testop.Token) > 1
+	}) {
+		t.Fatal("no refresh")
+	}
+	s.OP.Set(func(b *testop.Behaviour) { b.CodeError = "invalid_grant" })
+	other := NewBrowser(t)
+	other.Navigate(s.HTTP() + "/")
+	b.Follow(page, "/oauth2/logout")
+	logs := s.Logs()
+	secrets := map[string]string{"the client secret": s.OP.ClientSecret, "the session cookie": cookie}
+	for _, request := range s.OP.Requests(testop.Token) {
+		for _, name := range []string{"code", "code_verifier", "refresh_token"} {
+			if value := request.Form.Get(name); value != "" {
+				secrets["a "+name] = value
+			}
+		}
+	}
+	for _, request := range s.OP.Requests(testop.EndSession) {
+		secrets["the ID token"] = request.Form.Get("id_token_hint")
+	}
+	if secrets["the ID token"] == "" || secrets["a code"] == "" || secrets["a refresh_token"] == "" {
+		t.Fatal("nothing to look for")
+	}
+	for name, value := range secrets {
+		if strings.Contains(logs, value) {
+			t.Errorf("%s stands in the log", name)
+		}
+	}
+}
+
+// A session cookie never leaves on an answer that others may store.
+func TestCookieOnAPublicAnswer(t *testing.T) {
+	op := testop.Start(t, shortTokens)
+	public := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=3600")
+		_, _ = w.Write([]byte("asset"))
+	}))
+	t.Cleanup(public.Close)
+	s := &Site{OP: op, App: public, t: t}
+	s.Caddy = StartCaddy(t, s.fill(withGate("private_responses off\n\t\tpublic /static/*")))
+	b := NewBrowser(t)
+	b.Navigate(s.HTTP() + "/")
+	if page := b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""); page.Header.Get("Cache-Control") != "public, max-age=3600" {
+		t.Errorf("private_responses off: %s", page.Header.Get("Cache-Control"))
+	}
+	time.Sleep(1100 * time.Millisecond)
+	twin := b.Twin()
+	b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, "") // refreshes
+	for _, path := range []string{"/x", "/static/x"} {
+		page := twin.Twin().Fetch(s.HTTP(), "GET", s.HTTP()+path, nil, "")
+		if page.Header.Get("Set-Cookie") != "" && strings.Contains(page.Header.Get("Cache-Control"), "public") {
+			t.Errorf("%s: %v", path, page.Header)
+		}
+	}
+}
+
+// A browser that looks ahead at the sign-out link has not been asked to sign out.
+func TestPrefetchedSignOut(t *testing.T) {
+	s := StartSite(t, oneSite)
+	b := NewBrowser(t)
+	seen(t, b.Navigate(s.HTTP()+"/"))
+	r := prefetch(t, s.HTTP()+"/oauth2/logout")
+	if page := b.Do(r); page.Status != http.StatusOK || !strings.Contains(page.Body, "Sign out?") {
+		t.Errorf("%d %s", page.Status, page.Header.Get("Location"))
+	}
+	seen(t, b.Navigate(s.HTTP()+"/"))
+}
+
+// What basic_auth before the gate says of the user is not what the gate says.
+func TestBasicAuthBefore(t *testing.T) {
+	s := StartSite(t, `{
+	gatehouse {
+		{$PROVIDER}
+	}
+}
+http://localhost:{$PORT} {
+	log
+	basic_auth {
+		bob $2a$10$5vtj6Qm7P1nWmvzg5KXG2.UM2pFvGD04QP8bqpvM9tj8a/nrU3jhG
+	}
+	gatehouse
+	request_header X-Id {http.auth.user.id}
+	reverse_proxy {$APP}
+}
+`)
+	b := NewBrowser(t)
+	var page *Page
+	for address := s.HTTP() + "/"; ; address = page.Header.Get("Location") {
+		r := subresource(t, address, "navigate", "document")
+		if strings.HasPrefix(address, s.HTTP()) {
+			r.SetBasicAuth("bob", "hiccup")
+		}
+		if page = b.Do(r); page.Status != http.StatusSeeOther && page.Status != http.StatusFound {
+			break
+		}
+		if !strings.HasPrefix(page.Header.Get("Location"), "http") {
+			page.Header.Set("Location", s.HTTP()+page.Header.Get("Location"))
+		}
+	}
+	got := seen(t, page)
+	if got.Header.Get("X-Forwarded-User") != "alice" || got.Header.Get("X-Id") != "alice" {
+		t.Errorf("X-Forwarded-User %q, X-Id %q", got.Header.Get("X-Forwarded-User"), got.Header.Get("X-Id"))
+	}
+	s.WaitLog(`"user_id":"alice"`)
+}
+
+// Known names that are no claims of the provider reach the upstream, too.
+func TestHeadersOfKnownNames(t *testing.T) {
+	yes := true
+	s := StartSite(t, withGate("header X-Provider provider\n\t\theader X-Domain email_domain\n\t\theader X-Whom user"), func(p *testop.Provider) {
+		p.User = testop.User{Subject: "1", Name: "alice", Email: "alice@example.com", EmailVerified: &yes}
+	})
+	got := seen(t, NewBrowser(t).Navigate(s.HTTP()+"/"))
+	for name, want := range map[string]string{"X-Provider": "default", "X-Domain": "example.com", "X-Whom": "alice"} {
+		if got.Header.Get(name) != want {
+			t.Errorf("%s: %q", name, got.Header.Get(name))
+		}
+	}
+}
+
+// A health check without a Host header gets through where nobody needs to sign in.
+func TestNoHost(t *testing.T) {
+	s := StartSite(t, strings.Replace(secureSite, "https://app.example.test:{$PORT}", "https://:{$PORT}", 1), staff)
+	for path, status := range map[string]int{"/public/x": http.StatusOK, "/oauth2/ping": http.StatusOK, "/x": http.StatusBadRequest} {
+		page := raw(t, s, "GET "+path+" HTTP/1.0\r\n\r\n")
+		if page == nil || page.Status != status {
+			t.Errorf("%s: %v", path, page)
+		}
+	}
+}
+
+// Values of rules may come from the environment.
+func TestRuleFromTheEnvironment(t *testing.T) {
+	s := &Site{OP: testop.Start(t, staff), App: StartApplication(t), t: t}
+	s.Caddy = StartCaddy(t, s.fill(withGate("deny groups {env.BLOCKED_GROUP}")), "BLOCKED_GROUP=staff")
+	wantReason(t, NewBrowser(t).Navigate(s.HTTP()+"/"), http.StatusForbidden, "denied")
+}
+
 // Cookie options are what the browser is told.
 func TestCookieOptions(t *testing.T) {
 	for _, tt := range []struct{ option, name, has, lacks string }{
@@ -342,6 +529,15 @@ func TestCookieOptions(t *testing.T) {
 				"http://localhost:{$PORT} {", "https://app.example.test:{$PORT} {\n\ttls {$CERT} {$KEY}").Replace(oneSite))
 			b := NewBrowser(t)
 			page := b.Navigate(s.HTTPS("app.example.test") + "/")
+			if strings.HasSuffix(tt.option, "strict") {
+				// The cookie stays out of the navigation that the provider began: a page begins a new one.
+				if !strings.Contains(page.Body, `content="0;url=/"`) {
+					t.Fatalf("the callback does not go on by a page:\n%s", brief(page))
+				}
+				next := b.Follow(page, "/")
+				next.Hops = page.Hops
+				page = next
+			}
 			seen(t, page)
 			var line string
 			for _, hop := range page.Hops {
@@ -358,6 +554,28 @@ func TestCookieOptions(t *testing.T) {
 				t.Errorf("the browser refuses %v", refused)
 			}
 		})
+	}
+}
+
+// A strict cookie: links of other sites find the session all the same, without a sign-in each.
+func TestStrictCookieAndLinksOfOthers(t *testing.T) {
+	s := StartSite(t, strings.NewReplacer("{$PROVIDER}\n", "{$PROVIDER}\n\t\tsession {\n\t\t\tcookie_same_site strict\n\t\t}\n",
+		"http://localhost:{$PORT} {", "https://app.example.test:{$PORT} {\n\ttls {$CERT} {$KEY}").Replace(oneSite))
+	b := NewBrowser(t)
+	at := s.HTTPS("app.example.test")
+	seen(t, b.Follow(b.Navigate(at+"/"), "/"))
+	elsewhere := &Page{URL: b.parse("https://mail.example/")}
+	for range 5 {
+		page := b.Follow(elsewhere, at+"/wanted?x=1")
+		if page.Status != http.StatusUnauthorized || !strings.Contains(page.Body, `content="0;url=/wanted?x=1"`) {
+			t.Fatalf("%d %s", page.Status, brief(page))
+		}
+		if got := seen(t, b.Follow(page, "/wanted?x=1")); got.Header.Get("X-Forwarded-User") != "alice" {
+			t.Errorf("told: %v", identityOf(got))
+		}
+	}
+	if calls := s.OP.Calls(testop.Authorization); calls != 1 {
+		t.Errorf("%d sign-ins", calls)
 	}
 }
 

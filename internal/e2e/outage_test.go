@@ -134,6 +134,27 @@ func TestSignOutOutlivesTheProcess(t *testing.T) {
 	wantReason(t, copied.Fetch(s.HTTP(), "GET", s.HTTP()+"/", nil, ""), http.StatusUnauthorized, "session_ended")
 }
 
+// A reload in the middle of a sign-in, and of a refresh: requests of the old configuration end well.
+func TestReloadWhileSigningIn(t *testing.T) {
+	s := StartSite(t, oneSite)
+	b := NewBrowser(t)
+	callback := b.Step(b.Step(s.HTTP() + "/wanted").Header.Get("Location")).Header.Get("Location")
+	s.OP.Set(func(b *testop.Behaviour) { b.Faults = map[string]testop.Fault{testop.Token: {Delay: time.Second}} })
+	done := make(chan *Page, 1)
+	go func() { done <- b.Step(callback) }()
+	if !eventually(5*time.Second, func() bool { return s.OP.Calls(testop.Token) == 1 }) {
+		t.Fatal("the code is not exchanged")
+	}
+	s.Reload(s.fill(strings.Replace(oneSite, "/public/*", "/open/*", 1)))
+	if page := <-done; page.Status != http.StatusSeeOther || page.Header.Get("Location") != "/wanted" {
+		t.Fatalf("the sign-in ended with %d %s", page.Status, reason(page))
+	}
+	seen(t, b.Navigate(s.HTTP()+"/"))
+	if strings.Contains(s.Logs(), "panic") {
+		t.Error("something panicked")
+	}
+}
+
 // A configuration that cannot mean what it says is refused, and never opens a door (SEC-11).
 func TestConfigurationIsRefused(t *testing.T) {
 	op := testop.Start(t)
@@ -210,6 +231,79 @@ http://localhost:{$PORT} {
 		allow org admins
 	}
 }`, "provider <name>"},
+		"two sites that share a cookie by another spelling": {`http://a.localhost:{$PORT} {
+	gatehouse {$ISSUER} {
+		client_id app
+		client_secret x
+		session {
+			cookie_domain example.com
+		}
+	}
+}
+http://b.localhost:{$PORT} {
+	gatehouse {$ISSUER} {
+		client_id app
+		client_secret x
+		session {
+			cookie_domain .Example.com
+			store memory
+		}
+	}
+}`, "must agree"},
+		"deny of a group of no provider": {twoProviders + `
+http://localhost:{$PORT} {
+	gatehouse {
+		deny groups contractors
+	}
+}`, "one:contractors"},
+		"deny of a user of no provider, in a block": {twoProviders + `
+http://localhost:{$PORT} {
+	gatehouse {
+		deny {
+			provider one
+			user mallory
+		}
+	}
+}`, "one:mallory"},
+		"rule on a provider that is none": {twoProviders + `
+http://localhost:{$PORT} {
+	gatehouse {
+		allow provider three
+	}
+}`, "three"},
+		"expression of any of several providers": {twoProviders + `
+http://localhost:{$PORT} {
+	gatehouse {
+		allow expression "user == 'provider'"
+	}
+}`, "by provider"},
+		"rule with a variable that is not set": {`http://localhost:{$PORT} {
+	gatehouse {$ISSUER} {
+		client_id app
+		client_secret x
+		deny groups {env.NOT_SET_ANYWHERE}
+	}
+}`, "NOT_SET_ANYWHERE"},
+		"claim under a known name": {`http://localhost:{$PORT} {
+	gatehouse {$ISSUER} {
+		client_id app
+		client_secret x
+		claim user from upn
+	}
+}`, "known name"},
+		"two headers that are one to a CGI application": {`http://localhost:{$PORT} {
+	gatehouse {$ISSUER} {
+		client_id app
+		client_secret x
+		header X_Forwarded_User name
+	}
+}`, "twice"},
+		"a secret with braces is not shown": {`http://localhost:{$PORT} {
+	gatehouse {$ISSUER} {
+		client_id app
+		client_secret "{s3cr3t}"
+	}
+}`, "client_secret cannot be read"},
 		"expression that does not compile": {`http://localhost:{$PORT} {
 	gatehouse {$ISSUER} {
 		client_id app
@@ -234,9 +328,28 @@ http://localhost:{$PORT} {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if said := CaddyFails(t, s.fill(tt.caddyfile)); !strings.Contains(said, tt.says) {
+			said := CaddyFails(t, s.fill(tt.caddyfile))
+			if !strings.Contains(said, tt.says) {
 				t.Errorf("it does not say %q:\n%s", tt.says, said)
+			}
+			if strings.Contains(said, "s3cr3t") {
+				t.Errorf("it shows the secret:\n%s", said)
 			}
 		})
 	}
 }
+
+const twoProviders = `{
+	gatehouse {
+		provider one {
+			issuer {$ISSUER}
+			client_id x
+			client_secret x
+		}
+		provider two {
+			issuer https://two.example.com
+			client_id x
+			client_secret x
+		}
+	}
+}`

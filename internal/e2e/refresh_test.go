@@ -89,6 +89,143 @@ func TestRefreshFails(t *testing.T) {
 	}
 }
 
+// P05: an answer of the token endpoint that speaks of the client or the network, not of the grant, ends no session.
+func TestRefreshIsAnsweredByNobody(t *testing.T) {
+	html := http.Header{"Content-Type": {"text/html"}}
+	for name, behave := range map[string]func(*testop.Behaviour){
+		"invalid_client":      func(b *testop.Behaviour) { b.RefreshError = "invalid_client" },
+		"unauthorized_client": func(b *testop.Behaviour) { b.RefreshError = "unauthorized_client" },
+		"404 page": func(b *testop.Behaviour) {
+			b.Faults = map[string]testop.Fault{testop.Token: {Status: 404, Header: html, Body: "<p>gone"}}
+		},
+		"403 page": func(b *testop.Behaviour) {
+			b.Faults = map[string]testop.Fault{testop.Token: {Status: 403, Header: html, Body: "<p>blocked"}}
+		},
+		"200 page": func(b *testop.Behaviour) {
+			b.Faults = map[string]testop.Fault{testop.Token: {Status: 200, Header: html, Body: "<p>welcome"}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := StartSite(t, oneSite, shortTokens)
+			b := NewBrowser(t)
+			seen(t, b.Navigate(s.HTTP()+"/"))
+			s.OP.Set(behave)
+			time.Sleep(1100 * time.Millisecond)
+			for range 3 {
+				if page := b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""); page.Status != http.StatusOK {
+					t.Fatalf("%d %s", page.Status, reason(page))
+				}
+			}
+		})
+	}
+}
+
+// P13-like for requests: a provider that hangs holds up nobody who is signed in for longer than a moment.
+func TestRefreshHangs(t *testing.T) {
+	s := StartSite(t, oneSite, shortTokens)
+	b := NewBrowser(t)
+	seen(t, b.Navigate(s.HTTP()+"/"))
+	s.OP.Set(func(b *testop.Behaviour) { b.Faults = map[string]testop.Fault{testop.Token: {Hang: true}} })
+	time.Sleep(1100 * time.Millisecond)
+	for range 3 {
+		start := time.Now()
+		if page := b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""); page.Status != http.StatusOK {
+			t.Fatalf("%d %s", page.Status, reason(page))
+		}
+		if took := time.Since(start); took > 3*time.Second {
+			t.Errorf("a request waited %s", took)
+		}
+	}
+}
+
+// A refresh reaches the browser whatever becomes of the request that caused it: else the browser would be left with a
+// generation that counts no more.
+func TestRefreshIsDeliveredWithARefusal(t *testing.T) {
+	s := StartSite(t, strings.Replace(oneSite, "public /public/*", "deny /forbidden user alice", 1), shortTokens)
+	b := NewBrowser(t)
+	seen(t, b.Navigate(s.HTTP()+"/"))
+	before := b.Jar.Cookie("gatehouse").Value
+	time.Sleep(1100 * time.Millisecond)
+	wantReason(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/forbidden", nil, ""), http.StatusForbidden, "denied")
+	if b.Jar.Cookie("gatehouse").Value == before {
+		t.Error("the refreshed session was not delivered")
+	}
+}
+
+// P34, P31: without an ID token at refresh userinfo alone speaks: what it does not tell any more is gone, and an address
+// that it tells is not vouched for by what was said of another.
+func TestRefreshByUserinfoAlone(t *testing.T) {
+	yes := true
+	s := StartSite(t, strings.Replace(oneSite, "public /public/*", "allow groups staff", 1), func(p *testop.Provider) {
+		p.User = testop.User{Subject: "1", Name: "alice", Groups: []string{"staff"}, Email: "alice@example.com", EmailVerified: &yes}
+		p.Set(func(b *testop.Behaviour) {
+			b.AccessTokenLifetime, b.ThinIDToken, b.RefreshWithoutIDToken = 2*time.Second, true, true
+		})
+	})
+	b := NewBrowser(t)
+	if got := seen(t, b.Navigate(s.HTTP()+"/")); got.Header.Get("X-Forwarded-Email") != "alice@example.com" {
+		t.Errorf("signed in: %v", identityOf(got))
+	}
+	s.OP.Set(func(b *testop.Behaviour) {
+		b.UserInfo = testop.Edit{"email": "ceo@example.com", "email_verified": testop.Absent}
+	})
+	time.Sleep(2100 * time.Millisecond)
+	if got := seen(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, "")); got.Header.Get("X-Forwarded-Email") != "" {
+		t.Errorf("vouched for: %v", identityOf(got))
+	}
+	s.OP.Set(func(b *testop.Behaviour) { b.UserInfo = testop.Edit{"groups": testop.Absent} })
+	time.Sleep(2100 * time.Millisecond)
+	wantReason(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""), http.StatusForbidden, "denied")
+}
+
+// What a refresh cannot bring is not asked for again and again.
+func TestRefreshThatBringsNothing(t *testing.T) {
+	options := func(p *testop.Provider) { p.Set(func(b *testop.Behaviour) { b.RefreshWithoutIDToken = true }) }
+	noUserinfo := strings.Replace(oneSite, "{$PROVIDER}", `provider {
+			issuer        {$ISSUER}
+			client_id     {$CLIENT_ID}
+			client_secret {$CLIENT_SECRET}
+			userinfo      off
+		}`, 1)
+	s := StartSite(t, noUserinfo, options)
+	b := NewBrowser(t)
+	seen(t, b.Navigate(s.HTTP()+"/"))
+	s.Reload(s.fill(strings.Replace(noUserinfo, "public /public/*", "header X-Team team", 1)))
+	before := s.OP.Calls(testop.Token)
+	for range 10 {
+		wantReason(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""), http.StatusUnauthorized, "claims_changed")
+	}
+	if calls := s.OP.Calls(testop.Token) - before; calls != 1 {
+		t.Errorf("%d refreshes", calls)
+	}
+	seen(t, b.Navigate(s.HTTP()+"/"))
+}
+
+// A configuration that reads the user or a claim from elsewhere is seen by sessions that live.
+func TestConfigurationReadsOtherwise(t *testing.T) {
+	with := func(provider, gate string) string {
+		return strings.NewReplacer("{$PROVIDER}", `provider {
+			issuer        {$ISSUER}
+			client_id     {$CLIENT_ID}
+			client_secret {$CLIENT_SECRET}
+			scopes        openid profile email groups
+			`+provider+`
+		}`, "public /public/*", gate).Replace(oneSite)
+	}
+	s := StartSite(t, with("user_claim sub", "allow groups staff"), func(p *testop.Provider) {
+		p.User = testop.User{Subject: "1", Name: "alice", Groups: []string{"staff"}, Extra: map[string]any{"upn": "alice@corp", "roles": []string{"none"}}}
+	})
+	b := NewBrowser(t)
+	seen(t, b.Navigate(s.HTTP()+"/"))
+	s.Reload(s.fill(with("user_claim upn", "allow groups staff")))
+	if got := seen(t, b.Navigate(s.HTTP()+"/")); got.Header.Get("X-Forwarded-User") != "alice@corp" {
+		t.Errorf("user: %v", identityOf(got))
+	}
+	s.Reload(s.fill(with("claim groups from roles", "allow groups staff")))
+	wantReason(t, b.Navigate(s.HTTP()+"/"), http.StatusForbidden, "denied")
+}
+
 // SEC-70: what a refresh brings of somebody else is not used, and ends the session.
 func TestRefreshOfSomebodyElse(t *testing.T) {
 	for name, behave := range map[string]func(*testop.Behaviour){

@@ -133,6 +133,20 @@ http://localhost:{$PORT} {
 		reverse_proxy {$APP}
 	}
 }`, "/admin/x", "/other"},
+		{"area of a site with its own issuer", `http://localhost:{$PORT} {
+	gatehouse {$ISSUER} {
+		client_id {$CLIENT_ID}
+		client_secret {$CLIENT_SECRET}
+		user_claim preferred_username
+	}
+	gatehouse /admin/* {$ISSUER} {
+		client_id {$CLIENT_ID}
+		client_secret {$CLIENT_SECRET}
+		user_claim preferred_username
+		allow user alice
+	}
+	reverse_proxy {$APP}
+}`, "/admin/x", ""},
 		{"invoked route", `{
 	gatehouse {
 		{$PROVIDER}
@@ -228,6 +242,11 @@ http://public.localhost:{$PORT} {
 		{matched, "/x%5c..%5cadmin/x", false},
 		{matched, "/%2561dmin/x", false},
 		{matched, "/%61dmin/x", false},
+		{matched, "/%25zz/%252e%252e/admin/x", false},
+		{matched, "/x%253f/%252e%252e/admin/x", false},
+		{matched, "/x%23%5c..%5cadmin%5cs", false},
+		{matched, "/x%00%5c..%5cadmin%5cs", false},
+		{matched, "/100%25/x", true},
 		{public, "/static/x", true},
 		{public, "/healthz", true},
 		{public, "/", false},
@@ -241,6 +260,10 @@ http://public.localhost:{$PORT} {
 		{public, "/static%5c..%5cprivate", false},
 		{public, "/static/%252e%252e/private", false},
 		{public, "/private%3f/static/x", false},
+		{public, "/static/%25zz/%252e%252e/%252e%252e/private", false},
+		{public, "/static/%2523/%252e%252e/%252e%252e/private", false},
+		{public, "/static/%23%5c..%5c..%5cprivate", false},
+		{public, "/static/a%20b.png", true},
 		{public, "/private%23/static/x", false},
 		{public, "/private?/static/x", false},
 		{public, "/private?x=/healthz", false},
@@ -283,6 +306,9 @@ http://localhost:{$PORT} {
 		"public_url":     "{\n\t\tpublic_url https://app.example.com\n\t}",
 		"pages":          "{\n\t\tpages {\n\t\t\tname Other\n\t\t}\n\t}",
 		"errors":         "{\n\t\terrors pass\n\t}",
+		"return_to":      "{\n\t\treturn_to https://other.example.com\n\t}",
+		"post_logout":    "{\n\t\tpost_logout https://other.example.com\n\t}",
+		"private":        "{\n\t\tprivate_responses off\n\t}",
 		"other provider": "two",
 	} {
 		t.Run(name, func(t *testing.T) {
