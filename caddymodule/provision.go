@@ -82,6 +82,9 @@ func resolve(what, raw string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", what, err)
 	}
+	if strings.TrimSpace(value) == "" {
+		return "", fmt.Errorf("%s is empty", what)
+	}
 	return value, nil
 }
 

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -70,16 +69,13 @@ func provisionClaims(config *Rule) (map[string][]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if strings.TrimSpace(claim) == "" || len(accepted) == 0 {
+		if len(accepted) == 0 {
 			return nil, fmt.Errorf("the rule on %q has no value: nobody could fit", claim)
 		}
 		for _, raw := range accepted {
 			value, err := resolve("the rule on "+claim, raw)
 			if err != nil {
 				return nil, err
-			}
-			if strings.TrimSpace(value) == "" {
-				return nil, fmt.Errorf("the rule on %q has an empty value", claim)
 			}
 			claims[claim] = append(claims[claim], value)
 		}

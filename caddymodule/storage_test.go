@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -197,4 +198,21 @@ func TestJournal(t *testing.T) {
 	if entries, err := j.List(context.Background()); err != nil || len(entries) != 0 {
 		t.Fatalf("an empty storage: %v, %v", entries, err)
 	}
+}
+
+// stuckStorage is a storage whose lock somebody has died with.
+type stuckStorage struct{ certmagic.Storage }
+
+func (s stuckStorage) Lock(ctx context.Context, _ string) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Nothing depends on the storage's lock: who waits for it in vain makes a key all the same.
+func TestKeyRingWithoutLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := testKeyRing(t.TempDir(), &clock{now: someTime})
+		k.storage = stuckStorage{k.storage}
+		mustSeal(t, mustRing(t, k))
+	})
 }

@@ -1,0 +1,114 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+// validate provisions a JSON configuration with one gate, as `caddy validate` does.
+func validate(t *testing.T, app, gate string) error {
+	t.Helper()
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	config := &caddy.Config{AppsRaw: caddy.ModuleMap{
+		"gatehouse": json.RawMessage(app),
+		"http": json.RawMessage(`{"servers": {"s": {"listen": ["127.0.0.1:0"], "routes": [{"handle": [` +
+			`{"handler": "gatehouse"` + gate + `}]}]}}}`),
+	}}
+	return caddy.Validate(config)
+}
+
+const oneProvider = `{"providers": [{"issuer": "https://id.example.com", "client_id": "app", "client_secret": "x"}]}`
+
+// What the Caddyfile's parser refuses, a JSON configuration may hold: it is refused when it is loaded, and never at the
+// first request (SEC-11).
+func TestJSONIsRefused(t *testing.T) {
+	for _, tt := range []struct{ name, app, gate, says string }{
+		{"right", oneProvider, ``, ""},
+		{"null provider", `{"providers": [null]}`, ``, "null"},
+		{"no provider", `{}`, ``, "no provider"},
+		{"provider without issuer", `{"providers": [{"client_id": "app", "client_secret": "x"}]}`, ``, "issuer"},
+		{"provider without client id", `{"providers": [{"issuer": "https://id.example.com", "client_secret": "x"}]}`, ``, "client_id"},
+		{"provider without secret", `{"providers": [{"issuer": "https://id.example.com", "client_id": "app"}]}`, ``, "client_secret"},
+		{"provider twice", strings.Replace(oneProvider, "[", `[{"issuer": "https://b.example.com", "client_id": "b", "client_secret": "x"},`, 1), ``, "twice"},
+		{"provider name", strings.Replace(oneProvider, `"issuer"`, `"name": "A B", "issuer"`, 1), ``, "A B"},
+		{"unknown preset", strings.Replace(oneProvider, `"issuer"`, `"preset": "okta", "issuer"`, 1), ``, "okta"},
+		{"unknown userinfo", strings.Replace(oneProvider, `"issuer"`, `"userinfo": "maybe", "issuer"`, 1), ``, "maybe"},
+		{"unknown client_auth", strings.Replace(oneProvider, `"issuer"`, `"client_auth": "basic", "issuer"`, 1), ``, "basic"},
+		{"claim without path", strings.Replace(oneProvider, `"issuer"`, `"claim": [{"name": "x"}], "issuer"`, 1), ``, "claim"},
+		{"placeholder in user_claim", strings.Replace(oneProvider, `"issuer"`, `"user_claim": "{env.NOPE_NOPE}", "issuer"`, 1), ``, "NOPE_NOPE"},
+		{"client_auth none with a secret", strings.Replace(oneProvider, `"issuer"`, `"client_auth": "none", "issuer"`, 1), ``, "contradict"},
+		{"unknown member", oneProvider, `, "alow": []`, "alow"},
+		{"unknown provider", oneProvider, `, "providers": ["nobody"]`, "nobody"},
+		{"provider named twice", oneProvider, `, "providers": ["default", "default"]`, "twice"},
+		{"issuer and names", oneProvider, `, "providers": ["default"], "provider": {"issuer": "https://x.example.com", "client_id": "a", "client_secret": "x"}`, "not both"},
+		{"empty rule", oneProvider, `, "allow": [{}]`, "exactly one"},
+		{"two forms in a rule", oneProvider, `, "allow": [{"any": true, "claims": {"a": ["b"]}}]`, "exactly one"},
+		{"rule without values", oneProvider, `, "deny": [{"claims": {"groups": []}}]`, "no value"},
+		{"rule with an empty value", oneProvider, `, "deny": [{"claims": {"groups": [""]}}]`, "empty"},
+		{"rule with a placeholder of a request", oneProvider, `, "deny": [{"claims": {"groups": ["{http.request.host}"]}}]`, "http.request.host"},
+		{"deny any", oneProvider, `, "deny": [{"any": true}]`, "everybody"},
+		{"unknown unauthenticated", oneProvider, `, "unauthenticated": "maybe"`, "maybe"},
+		{"unknown headers", oneProvider, `, "headers": "both"`, "both"},
+		{"unknown errors", oneProvider, `, "errors": "never"`, "never"},
+		{"unknown private_responses", oneProvider, `, "private_responses": "yes"`, "yes"},
+		{"public without slash", oneProvider, `, "public": ["health"]`, "slash"},
+		{"public that a request chooses", oneProvider, `, "public": ["/{http.request.header.X}*"]`, "placeholder"},
+		{"header without claim", oneProvider, `, "header": [{"name": "X-A", "claim": ""}]`, "X-A"},
+		{"base_path with a query", oneProvider, `, "base_path": "/a?b"`, "base_path"},
+		{"base_path without slash", oneProvider, `, "base_path": "auth"`, "base_path"},
+		{"public_url with a path", oneProvider, `, "public_url": "https://app.example.com/x"`, "public_url"},
+		{"public_url of a script", oneProvider, `, "public_url": "javascript://app"`, "public_url"},
+		{"return_to with a path", oneProvider, `, "return_to": ["https://a.example.com/x"]`, "return_to"},
+		{"trusted_origins star", oneProvider, `, "trusted_origins": ["*"]`, "trusted_origins"},
+		{"post_logout of a script", oneProvider, `, "post_logout": "javascript:alert(1)"`, "post_logout"},
+		{"unknown store", oneProvider, `, "session": {"store": "files"}`, "files"},
+		{"negative lifetime", oneProvider, `, "session": {"lifetime": -1}`, "lifetime"},
+		{"negative idle timeout", oneProvider, `, "session": {"idle_timeout": -1}`, "idle_timeout"},
+		{"unknown same site", oneProvider, `, "session": {"cookie_same_site": "loose"}`, "loose"},
+		{"unknown persist", oneProvider, `, "session": {"cookie_persist": "nope"}`, "nope"},
+		{"cookie name", oneProvider, `, "session": {"cookie_name": "a;b"}`, "a;b"},
+		{"session twice", strings.Replace(oneProvider, "{", `{"session": {}, `, 1), `, "session": {}`, "never merged"},
+		{"color", oneProvider, `, "pages": {"color": "red;}"}`, "red"},
+		{"logo of a script", oneProvider, `, "pages": {"logo": "javascript:alert(1)"}`, "logo"},
+		{"pages without templates", oneProvider, `, "pages": {"root": "/nonexistent"}`, "nonexistent"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := validate(t, tt.app, tt.gate)
+			switch {
+			case tt.says == "" && err != nil:
+				t.Fatal(err)
+			case tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)):
+				t.Errorf("got %v, want an error that says %q", err, tt.says)
+			}
+		})
+	}
+}
+
+// A WebSocket over HTTP/3 and HTTP/2 is a CONNECT (RFC 9220, RFC 8441); any other CONNECT is refused.
+func TestExtendedConnect(t *testing.T) {
+	for name, tt := range map[string]struct {
+		set    func(*http.Request)
+		passes bool
+	}{
+		"HTTP/3 websocket": {func(r *http.Request) { r.ProtoMajor, r.Proto = 3, "websocket" }, true},
+		"HTTP/2 websocket": {func(r *http.Request) { r.ProtoMajor = 2; r.Header.Set(":protocol", "websocket") }, true},
+		"HTTP/3 tunnel":    {func(r *http.Request) { r.ProtoMajor, r.Proto = 3, "HTTP/3.0" }, false},
+		"HTTP/3 udp":       {func(r *http.Request) { r.ProtoMajor, r.Proto = 3, "connect-udp" }, false},
+		"HTTP/1 tunnel":    {func(*http.Request) {}, false},
+		"named websocket":  {func(r *http.Request) { r.Proto = "websocket" }, false},
+	} {
+		g := &Gate{}
+		r := request(t, http.MethodConnect, "https://app.example.com/ws")
+		tt.set(r)
+		if _, err := g.receive(r); (err == nil) != tt.passes {
+			t.Errorf("%s: %v", name, err)
+		}
+		caddyhttp.SetVar(r.Context(), visitVar, nil)
+	}
+}
