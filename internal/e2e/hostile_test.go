@@ -101,6 +101,7 @@ func sessionCookie(t *testing.T, s *Site, user string) string {
 // SEC-20 to SEC-25, SEC-03 to SEC-05, SEC-49: no header of a request says who is calling, opens a protected path, or
 // moves the redirect URI; on any path, with and without a session.
 func TestHeaderCorpus(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, secureSite, staff)
 	cookie := "Cookie: " + sessionCookie(t, s, "alice") + "\r\n"
 	const navigation = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept: text/html\r\n"
@@ -163,6 +164,27 @@ func TestHeaderCorpus(t *testing.T) {
 	}
 }
 
+// SEC-21: Caddy drops names with underscores and dots itself, and can be told not to; the gate does not rely on it.
+func TestHeaderNamesThatCaddyLetsThrough(t *testing.T) {
+	s := StartSite(t, strings.Replace(secureSite, "{\n", "{\n\tservers {\n\t\texpected_underscore_headers x_* remote_*\n\t\texpected_dot_headers x.* remote.*\n\t}\n", 1), staff)
+	cookie := sessionCookie(t, s, "alice")
+	for _, name := range []string{"X_Forwarded_User", "X_FORWARDED_GROUPS", "Remote_User", "X.Forwarded.User", "Remote.User", "X_Team"} {
+		for _, path := range []string{"/public/x", "/x"} {
+			page := raw(t, s, "GET "+path+" HTTP/1.1\r\nHost: app.example.test:"+s.Port+"\r\nCookie: "+cookie+"\r\n"+name+": admin\r\n\r\n")
+			if page == nil {
+				t.Fatal("no answer")
+			}
+			got := seen(t, page)
+			if passed := got.Header[http.CanonicalHeaderKey(name)] != nil; passed != (name == "X_Team") {
+				t.Errorf("%s on %s: the application is told %v", name, path, got.Header)
+			}
+			if who := identityOf(got); who["xforwardeduser"] != "alice" {
+				t.Errorf("%s on %s: the application is told %v", name, path, who)
+			}
+		}
+	}
+}
+
 // staysHere reports that a Location leads to the site itself, or to the other origin that it allows.
 func staysHere(s *Site, location string) bool {
 	if strings.ContainsFunc(location, func(c rune) bool {
@@ -198,6 +220,7 @@ func finish(t *testing.T, s *Site, start *Page) string {
 // SEC-40 to SEC-46: whatever a link says, the browser stays on the site: at login, after the sign-in, at logout and on
 // the provider's landing page, raw and decoded.
 func TestRedirectCorpus(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, secureSite, staff)
 	const navigation = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Site: none\r\nAccept: text/html\r\n"
 	open := func(target string) *Page {
@@ -255,6 +278,7 @@ func TestRedirectCorpus(t *testing.T) {
 
 // P21: every benign target comes back byte for byte, as what was asked for and as a link.
 func TestBenignTargets(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, secureSite, staff)
 	b := NewBrowser(t)
 	port := ":" + s.Port
