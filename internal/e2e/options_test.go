@@ -407,7 +407,10 @@ func TestLogsHoldNoSecret(t *testing.T) {
 
 // A session cookie never leaves on an answer that others may store.
 func TestCookieOnAPublicAnswer(t *testing.T) {
-	op := testop.Start(t, shortTokens)
+	t.Parallel()
+	op := testop.Start(t, func(p *testop.Provider) {
+		p.Set(func(b *testop.Behaviour) { b.AccessTokenLifetime = 4 * time.Second })
+	})
 	public := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "public, max-age=3600")
 		_, _ = w.Write([]byte("asset"))
@@ -420,7 +423,7 @@ func TestCookieOnAPublicAnswer(t *testing.T) {
 	if page := b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""); page.Header.Get("Cache-Control") != "public, max-age=3600" {
 		t.Errorf("private_responses off: %s", page.Header.Get("Cache-Control"))
 	}
-	time.Sleep(1100 * time.Millisecond)
+	time.Sleep(4100 * time.Millisecond)
 	twin := b.Twin()
 	b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, "") // refreshes
 	for _, path := range []string{"/x", "/static/x"} {
