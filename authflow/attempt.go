@@ -19,7 +19,7 @@ import (
 const AttemptLifetime = 10 * time.Minute
 
 const (
-	attemptVersion = 1
+	attemptVersion = 2
 	secretBytes    = 32
 	stateDigits    = 7  // base 36 seconds, until the year 4453
 	stateBytes     = 16 // of randomness (RFC 6749 10.10)
@@ -46,6 +46,8 @@ type Attempt struct {
 	// Created is when the attempt began, in whole seconds.
 	Created time.Time
 
+	// asked is what the answer has to be about.
+	asked asked
 	// binding is a digest of the issuer, the client and the redirect URI that the
 	// attempt was begun with.
 	binding [bindingBytes]byte
@@ -104,6 +106,7 @@ func (a *Attempt) MarshalBinary() ([]byte, error) {
 	data = append(data, a.secret.Reveal()...)
 	data = append(data, byte(len(a.Provider)))
 	data = append(data, a.Provider...)
+	data = a.asked.append(data)
 	return append(data, a.ReturnTo...), nil
 }
 
@@ -125,7 +128,11 @@ func ParseAttempt(state string, data []byte) (*Attempt, error) {
 	if len(rest) < name {
 		return nil, fmt.Errorf("%w: cut off", ErrAttemptMalformed)
 	}
-	a.Provider, a.ReturnTo = string(rest[:name]), string(rest[name:])
+	a.Provider = string(rest[:name])
+	if a.asked, rest, err = cutAsked(rest[name:]); err != nil {
+		return nil, err
+	}
+	a.ReturnTo = string(rest)
 	return a, nil
 }
 

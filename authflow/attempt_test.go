@@ -126,7 +126,7 @@ func TestParseAttemptRefuses(t *testing.T) {
 	}
 	tests := map[string]input{
 		"nothing":                {attempt.State, nil},
-		"another version":        {attempt.State, append([]byte{2}, data[1:]...)},
+		"another version":        {attempt.State, append([]byte{1}, data[1:]...)},
 		"state without time":     {"-" + attempt.State[1:], data},
 		"state in upper case":    {strings.ToUpper(attempt.State[:7]) + attempt.State[7:], data},
 		"state with a semicolon": {attempt.State[:9] + ";" + attempt.State[10:], data},
@@ -134,7 +134,7 @@ func TestParseAttemptRefuses(t *testing.T) {
 		"state too long":         {attempt.State + "A", data},
 		"no state":               {"", data},
 	}
-	for i := range attemptHead + 1 + len(attempt.Provider) {
+	for i := range attemptHead + 1 + len(attempt.Provider) + 6 {
 		tests[fmt.Sprintf("cut off after %d", i)] = input{attempt.State, data[:i]}
 	}
 	for name, in := range tests {

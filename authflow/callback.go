@@ -199,7 +199,11 @@ func (c *Client) Finish(ctx context.Context, req FinishRequest) (*Grant, error) 
 		return nil, NewError(ReasonIDTokenMissing, errors.New("the token response has no id_token"))
 	}
 	claims, err := c.verifyIDToken(ctx, tokens)
-	if err := cmp.Or(err, checkNonce(claims, attempt.Nonce())); err != nil {
+	if err := cmp.Or(
+		err,
+		checkNonce(claims, attempt.Nonce()),
+		attempt.asked.check(claims, c.cfg.Now(), c.cfg.Leeway), // OIDC Core 3.1.3.7 (12), (13)
+	); err != nil {
 		return nil, err
 	}
 	grant := c.newGrant(claims, tokens)

@@ -19,11 +19,18 @@ type metadata struct {
 	AuthorizationEndpoint string   `json:"authorization_endpoint"`
 	TokenEndpoint         string   `json:"token_endpoint"`
 	JWKSURI               string   `json:"jwks_uri"`
-	UserInfoEndpoint      string   `json:"userinfo_endpoint"`    // "" if there is none
-	EndSessionEndpoint    string   `json:"end_session_endpoint"` // "" if there is none
+	UserInfoEndpoint      string   `json:"userinfo_endpoint"`                     // "" if there is none
+	EndSessionEndpoint    string   `json:"end_session_endpoint"`                  // "" if there is none
+	RevocationEndpoint    string   `json:"revocation_endpoint"`                   // "" if there is none
+	PAREndpoint           string   `json:"pushed_authorization_request_endpoint"` // "" if there is none
+	PARRequired           bool     `json:"require_pushed_authorization_requests"`
 	ClientAuthMethods     []string `json:"token_endpoint_auth_methods_supported"`
+	ClientAuthAlgs        []string `json:"token_endpoint_auth_signing_alg_values_supported"`
+	RequestObjectAlgs     []string `json:"request_object_signing_alg_values_supported"`
 	SigningAlgs           []string `json:"id_token_signing_alg_values_supported"`
 	ResponseIss           bool     `json:"authorization_response_iss_parameter_supported"`
+	// Aliases has the same members again, for clients with a certificate.
+	Aliases json.RawMessage `json:"mtls_endpoint_aliases"`
 }
 
 // metadata returns the provider's metadata, fetched at most once in
@@ -46,6 +53,9 @@ func (c *Client) discoveryError(err error) error {
 
 // fetchMetadata fetches the provider's metadata (OIDC Discovery 4).
 func (c *Client) fetchMetadata(ctx context.Context) (*metadata, error) {
+	if c.cfg.NoDiscovery {
+		return c.parseMetadata(c.cfg.ownMetadata())
+	}
 	// OIDC Discovery 4.1: a terminating "/" of the issuer is removed first.
 	address := strings.TrimSuffix(c.cfg.Issuer, "/") + "/.well-known/openid-configuration"
 	body, err := c.getJSON(ctx, address, "")
@@ -53,7 +63,7 @@ func (c *Client) fetchMetadata(ctx context.Context) (*metadata, error) {
 		c.cfg.Logger.Warn("discovery failed", "issuer", c.cfg.Issuer, "error", err)
 		return nil, err
 	}
-	meta, err := parseMetadata(body, c.cfg.Issuer)
+	meta, err := c.parseMetadata(body)
 	if err != nil {
 		c.cfg.Logger.Error("the provider's metadata cannot be used", "issuer", c.cfg.Issuer, "error", err)
 		return nil, err
@@ -61,11 +71,20 @@ func (c *Client) fetchMetadata(ctx context.Context) (*metadata, error) {
 	return meta, nil
 }
 
-// parseMetadata checks what the rest of the package relies on.
-func parseMetadata(body []byte, issuer string) (*metadata, error) {
+// parseMetadata checks what the rest of the package relies on. What was set by
+// hand is in it.
+func (c *Client) parseMetadata(body []byte) (*metadata, error) {
+	body, err := c.cfg.withEndpoints(body)
+	if err != nil {
+		return nil, err
+	}
+	issuer := c.cfg.Issuer
 	var meta metadata
 	if err := json.Unmarshal(body, &meta); err != nil {
 		return nil, fmt.Errorf("decode metadata: %w", err)
+	}
+	if err := meta.useAliases(c.cfg.MutualTLS); err != nil {
+		return nil, err
 	}
 	// OIDC Discovery 4.3: the issuer MUST be identical to the one that was asked
 	// for, else one provider could speak for another.
@@ -73,7 +92,6 @@ func parseMetadata(body []byte, issuer string) (*metadata, error) {
 		return nil, NewError(ReasonDiscoveryIssuer,
 			fmt.Errorf("the provider calls itself %q, configured is %q", meta.Issuer, issuer))
 	}
-	allowLoopback := strings.HasPrefix(issuer, "http:")
 	for _, endpoint := range []struct {
 		name, address string
 		optional      bool
@@ -83,11 +101,13 @@ func parseMetadata(body []byte, issuer string) (*metadata, error) {
 		{"jwks_uri", meta.JWKSURI, false},
 		{"userinfo_endpoint", meta.UserInfoEndpoint, true},
 		{"end_session_endpoint", meta.EndSessionEndpoint, true},
+		{"revocation_endpoint", meta.RevocationEndpoint, true},
+		{"pushed_authorization_request_endpoint", meta.PAREndpoint, true},
 	} {
 		if endpoint.optional && endpoint.address == "" {
 			continue
 		}
-		if err := checkURL(endpoint.address, allowLoopback); err != nil {
+		if err := c.cfg.checkEndpoint(endpoint.address); err != nil {
 			return nil, fmt.Errorf("%s: %w", endpoint.name, err)
 		}
 	}

@@ -74,6 +74,7 @@ func TestDiscoveryFails(t *testing.T) {
 		"SEC-113 jwks in a file":  {document(edit{"jwks_uri": "file:///etc/passwd"}), authflow.ReasonDiscovery, authflow.Unavailable},
 		"SEC-113 userinfo scheme": {document(edit{"userinfo_endpoint": "gopher://id.example.com/"}), authflow.ReasonDiscovery, authflow.Unavailable},
 		"logout to a script":      {document(edit{"end_session_endpoint": "javascript:alert(1)"}), authflow.ReasonDiscovery, authflow.Unavailable},
+		"SEC-113 revocation http": {document(edit{"revocation_endpoint": "http://id.example.com/revoke"}), authflow.ReasonDiscovery, authflow.Unavailable},
 		"credentials in a URL":    {document(edit{"token_endpoint": "https://a:b@id.example.com/"}), authflow.ReasonDiscovery, authflow.Unavailable},
 		"4.3 issuer + INVALID":    {document(edit{"issuer": testop.Append("INVALID")}), authflow.ReasonDiscoveryIssuer, authflow.Provider},
 		"4.3 issuer + /":          {document(edit{"issuer": testop.Append("/")}), authflow.ReasonDiscoveryIssuer, authflow.Provider},

@@ -15,13 +15,17 @@
 //	   |   ^_____________|               ends the session, any other leaves it
 //	   |
 //	   |               EndSessionURL     the URL of the provider's sign-out
+//	   |               Revoke            nothing: its tokens are over
 //	nothing
+//
+// From the provider itself, with no browser, comes what LogoutToken reads: which
+// sessions are to end.
 //
 // The caller turns a [Grant] into a session, seals an [Attempt] into the cookie
 // of the browser that began it, and sees to it that an attempt is finished once
 // and that a session is refreshed by one at a time. All the rest of the protocol
-// is here, one verb to a file (begin.go, callback.go, refresh.go, logout.go), in
-// the order in which the specifications have it.
+// is here, one verb to a file (begin.go, callback.go, refresh.go, logout.go,
+// revoke.go, logouttoken.go), in the order in which the specifications have it.
 //
 // Three things are relied upon throughout:
 //

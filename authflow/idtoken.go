@@ -35,7 +35,7 @@ func (c *Client) verifyIDToken(ctx context.Context, t *tokens) (Claims, error) {
 		return nil, err
 	}
 	algs := c.algs(meta)
-	claims, err := decodeIDToken(t.id, algs)
+	claims, err := decodeToken(t.id, algs)
 	if err != nil {
 		return nil, err
 	}
@@ -59,11 +59,11 @@ func (c *Client) verifyIDToken(ctx context.Context, t *tokens) (Claims, error) {
 	return claims, nil
 }
 
-// decodeIDToken decodes an ID token that nobody has verified yet. It accepts the
-// compact serialization only, in canonical base64, with a header and a payload
-// that every decoder reads the same way: what is checked below is then what
-// go-oidc and the rest of the program see.
-func decodeIDToken(raw string, algs []jose.SignatureAlgorithm) (Claims, error) {
+// decodeToken decodes a token that nobody has verified yet: an ID token, or one
+// of the given types. It accepts the compact serialization only, in canonical
+// base64, with a header and a payload that every decoder reads the same way: what
+// is checked below is then what go-oidc and the rest of the program see.
+func decodeToken(raw string, algs []jose.SignatureAlgorithm, types ...string) (Claims, error) {
 	if len(raw) > maxIDToken {
 		return nil, NewError(ReasonIDTokenMalformed, fmt.Errorf("more than %d bytes", maxIDToken))
 	}
@@ -76,7 +76,7 @@ func decodeIDToken(raw string, algs []jose.SignatureAlgorithm) (Claims, error) {
 	if err != nil {
 		return nil, NewError(ReasonIDTokenMalformed, fmt.Errorf("header: %w", err))
 	}
-	if err := cmp.Or(checkType(header), checkAlg(header, algs)); err != nil {
+	if err := cmp.Or(checkType(header, types), checkAlg(header, algs)); err != nil {
 		return nil, err
 	}
 	claims, err := decodePart(parts[1])
@@ -118,10 +118,11 @@ func (c *Client) verifySignature(
 	return token, nil
 }
 
-// checkType refuses a JWT that says to be something else than an ID token, such
-// as an access token (RFC 9068 2.1) or a logout token (RFC 8725 3.11), and
-// extensions of JWS, of which we understand none (RFC 7515 4.1.11, RFC 7797 3).
-func checkType(header Claims) error {
+// checkType refuses a JWT that says to be something else than what is expected,
+// an ID token if nothing is, such as an access token (RFC 9068 2.1) or a logout
+// token (RFC 8725 3.11), and extensions of JWS, of which we understand none (RFC
+// 7515 4.1.11, RFC 7797 3).
+func checkType(header Claims, types []string) error {
 	for _, name := range []string{"crit", "b64"} {
 		if _, ok := header[name]; ok {
 			return NewError(ReasonIDTokenHeader, fmt.Errorf("the header has %s", name))
@@ -129,6 +130,11 @@ func checkType(header Claims) error {
 	}
 	typ, err := header.String("typ")
 	if errors.Is(err, ErrClaimAbsent) || err == nil && strings.EqualFold(typ, "JWT") {
+		return nil
+	}
+	// RFC 7515 4.1.9: a media type without its "application/", in any case.
+	name := strings.TrimPrefix(strings.ToLower(typ), "application/")
+	if err == nil && slices.Contains(types, name) {
 		return nil
 	}
 	return NewError(ReasonIDTokenHeader, fmt.Errorf("typ is %.64q", typ))

@@ -3,6 +3,9 @@ package authflow
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
 
 	"github.com/gatehouse-auth/gatehouse/internal/secret"
 )
@@ -36,4 +39,32 @@ func (c *Client) EndSessionURL(ctx context.Context, req EndSessionRequest) (stri
 		"post_logout_redirect_uri": req.PostLogoutRedirectURI,
 		"state":                    req.State,
 	})
+}
+
+// FrontchannelLogout is a request of the provider's logout page, through the
+// browser (OIDC Front-Channel Logout 2). Anybody can make one: it says which
+// session is meant, and proves nothing.
+type FrontchannelLogout struct {
+	// Issuer and SessionID are iss and sid; both are "" if there is neither.
+	Issuer, SessionID string
+}
+
+// ParseFrontchannelLogout reads the query of a GET. Reasons:
+// logout_request_malformed, also if there is one of iss and sid alone, and
+// duplicate_parameter.
+func ParseFrontchannelLogout(r *http.Request) (FrontchannelLogout, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return FrontchannelLogout{}, NewError(ReasonLogoutRequest, fmt.Errorf("query: %w", err))
+	}
+	for _, name := range []string{"iss", "sid"} {
+		if len(query[name]) > 1 {
+			return FrontchannelLogout{}, NewError(ReasonDuplicateParameter, fmt.Errorf("%s is there twice", name))
+		}
+	}
+	l := FrontchannelLogout{Issuer: query.Get("iss"), SessionID: query.Get("sid")}
+	if (l.Issuer == "") != (l.SessionID == "") {
+		return FrontchannelLogout{}, NewError(ReasonLogoutRequest, errors.New("one of iss and sid without the other"))
+	}
+	return l, nil
 }

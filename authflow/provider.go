@@ -1,9 +1,11 @@
 package authflow
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -46,9 +48,19 @@ type Config struct {
 	// ClientSecret returns the client secret. It is called for every token
 	// request, so that a secret that was changed is followed.
 	ClientSecret func() (secret.String, error)
-	// ClientAuth is client_secret_basic, client_secret_post, or none for a
-	// public client. Default: of the first two, what the provider's metadata
-	// offers, else client_secret_basic.
+	// ClientKeys returns the keys that this client signs with, its assertions and
+	// its request objects: the first signs, the others are published (see
+	// [Client.Keys]). It is called for every signature, so that a changed key is
+	// followed. Default: none.
+	ClientKeys func() ([]ClientKey, error)
+	// MutualTLS says that Transport shows a certificate of this client (RFC 8705):
+	// the endpoints are then those of mtls_endpoint_aliases, where there are some.
+	MutualTLS bool
+	// ClientAuth is client_secret_basic, client_secret_post, private_key_jwt,
+	// tls_client_auth, self_signed_tls_client_auth, or none for a public client.
+	// Default: with a secret, of the first two what the provider's metadata offers,
+	// else client_secret_basic; with a key, private_key_jwt; with a certificate,
+	// tls_client_auth.
 	ClientAuth string
 	// Scopes are asked for. "openid" must be among them. Default: openid,
 	// profile, email.
@@ -56,6 +68,18 @@ type Config struct {
 	// ResponseMode is how the answer comes back: "" for the query of a GET, or
 	// "form_post" for the body of a POST.
 	ResponseMode string
+	// Parameters are further parameters of every authorization request, none of
+	// those that the protocol sets. Default: none.
+	Parameters map[string]string
+	// ParametersFromRequest are the names of those that a browser may pass on (see
+	// [Client.RequestParameters]). Default: none.
+	ParametersFromRequest []string
+	// PAR says when authorization requests are pushed (RFC 9126): PARAuto, PAROn or
+	// PAROff. Default: PARAuto.
+	PAR string
+	// RequestObject signs authorization requests with the first of ClientKeys (RFC
+	// 9101).
+	RequestObject bool
 	// SigningAlgs are the algorithms that an ID token may be signed with, of
 	// RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 and EdDSA.
 	// Default: RS256 alone, the one that a client is registered with unless it
@@ -67,6 +91,23 @@ type Config struct {
 	TrustedAudiences []string
 	// UserInfo says when the UserInfo endpoint is asked. Default: never.
 	UserInfo UserInfoPolicy
+	// UserInfoAlg is the algorithm by which UserInfo answers are signed, if this
+	// client was registered for that (userinfo_signed_response_alg, OIDC Dynamic
+	// Client Registration 2): one of those of SigningAlgs. An answer that is not
+	// signed by it is then refused. Default: answers are JSON, and signed ones are
+	// refused.
+	UserInfoAlg string
+	// NoDiscovery means that the provider publishes no metadata: nothing is known
+	// of it but Endpoints.
+	NoDiscovery bool
+	// Endpoints are addresses that win over what discovery says, by their names in
+	// RFC 8414 without _endpoint (see [EndpointNames]), or EndpointOff for one that
+	// is not to be used although it is advertised. Default: none.
+	Endpoints map[string]string
+	// Reach is the origin at which the provider is called instead of the issuer's,
+	// https://host[:port] (http on loopback). What the provider calls itself and
+	// where browsers are sent stays the same. Default: the issuer's.
+	Reach string
 	// Transport sends the requests. Default: one of its own, with the proxy that
 	// the environment names.
 	Transport http.RoundTripper
@@ -101,7 +142,7 @@ func New(cfg Config) (*Client, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("provider %q: %w", cfg.Issuer, err)
 	}
-	c := &Client{cfg: cfg, http: newHTTPClient(cfg.Transport)}
+	c := &Client{cfg: cfg, http: newHTTPClient(cfg)}
 	c.discovery = remote[metadata]{fetch: c.fetchMetadata, now: cfg.Now, maxAge: metadataMaxAge}
 	c.keys = remote[[]publicKey]{
 		fetch: c.fetchKeys, now: cfg.Now, maxAge: keysMaxAge,
@@ -127,6 +168,10 @@ func withDefaults(cfg Config) Config {
 	cfg.Scopes = slices.Clone(cfg.Scopes)
 	cfg.SigningAlgs = slices.Clone(cfg.SigningAlgs)
 	cfg.TrustedAudiences = slices.Clone(cfg.TrustedAudiences)
+	cfg.Endpoints = maps.Clone(cfg.Endpoints)
+	cfg.ClientAuth = cfg.defaultClientAuth()
+	cfg.Parameters = maps.Clone(cfg.Parameters)
+	cfg.ParametersFromRequest = slices.Clone(cfg.ParametersFromRequest)
 	return cfg
 }
 
@@ -152,36 +197,19 @@ func (cfg Config) validate() error {
 			return fmt.Errorf("scopes: %q is none", scope)
 		}
 	}
-	if cfg.ResponseMode != "" && cfg.ResponseMode != "form_post" {
-		return fmt.Errorf("response_mode: %q is neither empty nor form_post", cfg.ResponseMode)
-	}
 	for _, alg := range cfg.SigningAlgs {
 		if !slices.Contains(signingAlgs, alg) {
 			return fmt.Errorf("signing_algs: %q is none of %s", alg, strings.Join(signingAlgs, ", "))
 		}
+	}
+	if err := cmp.Or(cfg.validateRequest(), cfg.validateEndpoints(), cfg.validateReach(), cfg.validateUserInfoAlg(), cfg.validateAsked()); err != nil {
+		return err
 	}
 	if cfg.UserInfo < UserInfoOff || cfg.UserInfo > UserInfoRequired {
 		return fmt.Errorf("userinfo: unknown policy %d", cfg.UserInfo)
 	}
 	if cfg.Leeway < 0 || cfg.Leeway > maxLeeway {
 		return fmt.Errorf("leeway: %s is not between 0 and %s", cfg.Leeway, maxLeeway)
-	}
-	return nil
-}
-
-// validateClientAuth wants a secret exactly where it is used.
-func (cfg Config) validateClientAuth() error {
-	switch cfg.ClientAuth {
-	case "", ClientSecretBasic, ClientSecretPost:
-		if cfg.ClientSecret == nil {
-			return errors.New("client_secret: missing (a public client says client_auth none)")
-		}
-	case ClientAuthNone:
-		if cfg.ClientSecret != nil {
-			return errors.New("client_auth: none, but there is a client_secret")
-		}
-	default:
-		return fmt.Errorf("client_auth: %q is not supported", cfg.ClientAuth)
 	}
 	return nil
 }
@@ -198,6 +226,10 @@ func (c *Client) Issuer() string { return c.cfg.Issuer }
 
 // ClientID returns Config.ClientID.
 func (c *Client) ClientID() string { return c.cfg.ClientID }
+
+// FormPost tells whether the answers come as the POST of another site, to which a
+// browser brings no cookie but those that are SameSite=None.
+func (c *Client) FormPost() bool { return c.cfg.ResponseMode != "" }
 
 // Ready returns nil if the provider's metadata is there, which stays so, else
 // what a login would fail with at this moment. It does not wait, but lets the

@@ -9,6 +9,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/secret"
 )
 
+func noKeys() ([]authflow.ClientKey, error) { return nil, nil }
+
 func TestNew(t *testing.T) {
 	tests := map[string]struct {
 		set  func(*authflow.Config)
@@ -33,7 +35,19 @@ func TestNew(t *testing.T) {
 		"no secret":                {func(c *authflow.Config) { c.ClientSecret = nil }, "client_secret:"},
 		"no secret, post":          {func(c *authflow.Config) { c.ClientSecret, c.ClientAuth = nil, "client_secret_post" }, "client_secret:"},
 		"none, with a secret":      {func(c *authflow.Config) { c.ClientAuth = "none" }, "client_auth:"},
-		"private_key_jwt":          {func(c *authflow.Config) { c.ClientAuth = "private_key_jwt" }, "client_auth:"},
+		"client_secret_jwt":        {func(c *authflow.Config) { c.ClientAuth = "client_secret_jwt" }, "client_auth:"},
+		"a key":                    {func(c *authflow.Config) { c.ClientSecret, c.ClientKeys = nil, noKeys }, ""},
+		"a key and a secret":       {func(c *authflow.Config) { c.ClientKeys = noKeys }, "client_auth:"},
+		"a key, a secret for jar":  {func(c *authflow.Config) { c.ClientKeys, c.ClientAuth = noKeys, "client_secret_basic" }, ""},
+		"private_key_jwt, secret":  {func(c *authflow.Config) { c.ClientKeys, c.ClientAuth = noKeys, "private_key_jwt" }, "client_auth:"},
+		"private_key_jwt, no key":  {func(c *authflow.Config) { c.ClientAuth = "private_key_jwt" }, "client_key:"},
+		"a certificate":            {func(c *authflow.Config) { c.ClientSecret, c.MutualTLS = nil, true }, ""},
+		"a certificate and secret": {func(c *authflow.Config) { c.MutualTLS = true }, "client_auth:"},
+		"tls_client_auth, none":    {func(c *authflow.Config) { c.ClientAuth = "tls_client_auth" }, "client_certificate:"},
+		"tls_client_auth, secret":  {func(c *authflow.Config) { c.MutualTLS, c.ClientAuth = true, "tls_client_auth" }, "client_auth:"},
+		"self-signed, none":        {func(c *authflow.Config) { c.ClientAuth = "self_signed_tls_client_auth" }, "client_certificate:"},
+		"jar without key":          {func(c *authflow.Config) { c.RequestObject = true }, "jar:"},
+		"par of another word":      {func(c *authflow.Config) { c.PAR = "always" }, "par:"},
 		"no openid":                {func(c *authflow.Config) { c.Scopes = []string{"email"} }, "scopes:"},
 		"no scopes":                {func(c *authflow.Config) { c.Scopes = []string{} }, "scopes:"},
 		"two scopes in one":        {func(c *authflow.Config) { c.Scopes = []string{"openid", "a b"} }, "scopes:"},

@@ -7,6 +7,9 @@ type Reason string
 // The authorization request.
 const (
 	ReasonRedirectURI Reason = "redirect_uri_invalid" // not absolute, or with a fragment
+	ReasonParameter   Reason = "parameter_refused"    // one that a browser may pass on: twice, too long, or not printable
+	ReasonPARMissing  Reason = "par_unsupported"      // to be pushed, but the provider has no such endpoint
+	ReasonPARRefused  Reason = "par_refused"          // the provider does not take the request, or gives it no name
 )
 
 // The authorization response, in the order of its checks (RFC 6749 4.1.2, RFC
@@ -28,6 +31,7 @@ const (
 // The token endpoint (RFC 6749 5, 6).
 const (
 	ReasonClientSecret        Reason = "client_secret_unreadable" // Config.ClientSecret failed
+	ReasonClientKey           Reason = "client_key_unreadable"    // Config.ClientKeys failed, or gave none that signs
 	ReasonClientAuth          Reason = "client_auth_unsupported"  // the provider takes no method that we have
 	ReasonProviderUnavailable Reason = "provider_unavailable"     // no connection, a timeout, 408, 429 or 5xx
 	ReasonTokenEndpoint       Reason = "token_endpoint_error"     // refused, but not because of the grant; or no token response
@@ -59,6 +63,8 @@ const (
 	ReasonTokenStale       Reason = "token_stale" // issued too long ago to be the answer
 	ReasonNonce            Reason = "nonce_mismatch"
 	ReasonAtHash           Reason = "at_hash_mismatch"
+	ReasonACR              Reason = "acr_mismatch"       // acr is none of the acr_values that were asked for
+	ReasonAuthTime         Reason = "auth_time_mismatch" // max_age was asked for, and auth_time is absent or too old
 )
 
 // The refreshed ID token (OIDC Core 12.2).
@@ -66,6 +72,19 @@ const (
 	ReasonRefreshIssuer   Reason = "refresh_issuer_mismatch"
 	ReasonRefreshSubject  Reason = "refresh_subject_mismatch"
 	ReasonRefreshAuthTime Reason = "refresh_auth_time_mismatch"
+)
+
+// The logout token, in the order of its checks (OIDC Back-Channel Logout 2.5,
+// 2.6), besides those that it shares with the ID token; and token revocation (RFC
+// 7009 2.2).
+const (
+	ReasonLogoutRequest Reason = "logout_request_malformed" // not a form with one logout_token
+	ReasonLogoutTarget  Reason = "logout_target_missing"    // neither sub nor sid
+	ReasonLogoutEvent   Reason = "logout_event_missing"
+	ReasonLogoutNonce   Reason = "logout_nonce_present"
+	ReasonTokenID       Reason = "jti_missing"
+	ReasonLogoutUsed    Reason = "logout_token_used" // its jti was there before: told by the caller, who remembers
+	ReasonRevocation    Reason = "revocation_failed"
 )
 
 // UserInfo (OIDC Core 5.3), discovery (OIDC Discovery 4) and logout (OIDC
@@ -86,10 +105,12 @@ const (
 	publicRestart  = "This sign-in cannot be completed any more. Please start again."
 	publicDenied   = "The sign-in service did not sign you in."
 	publicRejected = "The sign-in service sent an answer that this site does not accept."
+	publicWeak     = "The sign-in service did not sign you in as strongly, or as recently, as this page needs."
 	publicLater    = "The sign-in service cannot be reached at the moment. Please try again shortly."
 	publicSetup    = "Signing in is not set up correctly on this site."
 	publicOver     = "Your session is over. Please sign in again."
 	publicNoLogout = "The sign-in service offers no sign-out."
+	publicNotEnded = "This site does not accept that logout request."
 )
 
 // verdict is what follows from a reason.
@@ -101,6 +122,9 @@ type verdict struct {
 // verdicts has an entry for every reason.
 var verdicts = map[Reason]verdict{
 	ReasonRedirectURI: {Internal, publicSetup},
+	ReasonParameter:   {BadRequest, publicRestart},
+	ReasonPARMissing:  {Internal, publicSetup},
+	ReasonPARRefused:  {Provider, publicDenied},
 
 	ReasonResponseMalformed:  {BadRequest, publicRestart},
 	ReasonDuplicateParameter: {BadRequest, publicRestart},
@@ -115,6 +139,7 @@ var verdicts = map[Reason]verdict{
 	ReasonCodeMissing:        {BadRequest, publicRestart},
 
 	ReasonClientSecret:        {Internal, publicSetup},
+	ReasonClientKey:           {Internal, publicSetup},
 	ReasonClientAuth:          {Internal, publicSetup},
 	ReasonProviderUnavailable: {Unavailable, publicLater},
 	ReasonTokenEndpoint:       {Provider, publicRejected},
@@ -143,10 +168,20 @@ var verdicts = map[Reason]verdict{
 	ReasonTokenStale:       {Provider, publicRejected},
 	ReasonNonce:            {Provider, publicRejected},
 	ReasonAtHash:           {Provider, publicRejected},
+	ReasonACR:              {Denied, publicWeak},
+	ReasonAuthTime:         {Denied, publicWeak},
 
 	ReasonRefreshIssuer:   {NoLogin, publicOver},
 	ReasonRefreshSubject:  {NoLogin, publicOver},
 	ReasonRefreshAuthTime: {NoLogin, publicOver},
+
+	ReasonLogoutRequest: {BadRequest, publicNotEnded},
+	ReasonLogoutTarget:  {BadRequest, publicNotEnded},
+	ReasonLogoutEvent:   {BadRequest, publicNotEnded},
+	ReasonLogoutNonce:   {BadRequest, publicNotEnded},
+	ReasonTokenID:       {BadRequest, publicNotEnded},
+	ReasonLogoutUsed:    {BadRequest, publicNotEnded},
+	ReasonRevocation:    {Provider, publicRejected},
 
 	ReasonUserInfo:        {Provider, publicRejected},
 	ReasonUserInfoMissing: {Provider, publicSetup},

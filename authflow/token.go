@@ -40,7 +40,7 @@ func (c *Client) requestTokens(ctx context.Context, grant url.Values, refused Re
 		ClientSecret:   auth.secret.Reveal(),
 		TokenURL:       meta.TokenEndpoint,
 		AuthStyle:      auth.style,
-		EndpointParams: grant,
+		EndpointParams: auth.with(grant),
 	}
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, c.http)
 	response, err := request.Token(ctx)

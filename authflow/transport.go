@@ -25,23 +25,27 @@ const (
 	maxRetryAfter = 5 * time.Minute
 )
 
-// errJWT means that an answer is a JWT where JSON is expected.
-var errJWT = errors.New("the answer is application/jwt")
+// mediaTypeJWT is the media type of a signed answer (OIDC Core 5.3.2).
+const mediaTypeJWT = "application/jwt"
+
+var (
+	// errJWT means that an answer is a JWT where JSON is expected.
+	errJWT = errors.New("the answer is application/jwt")
+	// errNoJWT means the reverse.
+	errNoJWT = errors.New("the answer is not application/jwt, or too large")
+)
 
 // newHTTPClient returns the client that all calls to one provider go through.
 // It follows no redirect, since the request it would repeat carries credentials
 // (OAuth 2.1 7.1.3), and has no cookie jar: two people's calls share nothing
 // (SEC-28).
-func newHTTPClient(base http.RoundTripper) *http.Client {
+func newHTTPClient(cfg Config) *http.Client {
+	base := cfg.Transport
 	if base == nil {
-		base = &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			ForceAttemptHTTP2:      true,
-			TLSHandshakeTimeout:    callTimeout / 2,
-			MaxIdleConnsPerHost:    16,
-			IdleConnTimeout:        90 * time.Second,
-			MaxResponseHeaderBytes: 64 << 10,
-		}
+		base = NewTransport()
+	}
+	if cfg.Reach != "" {
+		base = reachTransport{base, originOfText(cfg.Issuer), originOfText(cfg.Reach)}
 	}
 	return &http.Client{
 		Transport:     strictTransport{base},
@@ -50,15 +54,32 @@ func newHTTPClient(base http.RoundTripper) *http.Client {
 	}
 }
 
+// NewTransport returns the default of Config.Transport, for whoever wants to set a
+// trust store, a client certificate or a proxy on it.
+func NewTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		ForceAttemptHTTP2:      true,
+		TLSHandshakeTimeout:    callTimeout / 2,
+		MaxIdleConnsPerHost:    16,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+}
+
 // strictTransport reads every answer as a whole before anybody decodes it.
 // What it lets through with a 2xx status is one unambiguous JSON object (see
-// [DecodeClaims], which bounds its size too); with any other status, what is not such an object is left out.
+// [DecodeClaims], which bounds its size too), or a JWT where the request asks for
+// one; with any other status, what is not such an object is left out.
 type strictTransport struct{ base http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
 func (t strictTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
-	req.Header.Set("Accept", "application/json")
+	wantsJWT := req.Header.Get("Accept") == mediaTypeJWT
+	if !wantsJWT {
+		req.Header.Set("Accept", "application/json")
+	}
 	resp, err := t.base.RoundTrip(req)
 	if err != nil {
 		return nil, err
@@ -67,6 +88,13 @@ func (t strictTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1)) // one more is one too many
 	if err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	if wantsJWT && succeeded(resp) {
+		if !isJWT(resp) || len(body) > maxBody {
+			return nil, errNoJWT
+		}
+		resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		return resp, nil
 	}
 	if _, err := DecodeClaims(body); err != nil {
 		if succeeded(resp) {
@@ -91,7 +119,7 @@ func succeeded(resp *http.Response) bool { return resp.StatusCode/100 == 2 }
 // isJWT tells whether the answer says that it is a JWT (OIDC Core 5.3.2).
 func isJWT(resp *http.Response) bool {
 	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	return err == nil && mediaType == "application/jwt"
+	return err == nil && mediaType == mediaTypeJWT
 }
 
 // EndpointError is how an endpoint of the provider refused.
@@ -136,10 +164,16 @@ func isTemporary(code string) bool {
 // getJSON gets one JSON object, as the bearer of a token if there is one (RFC
 // 6750 2.1). What fails is an *EndpointError, or fails as http.Client does.
 func (c *Client) getJSON(ctx context.Context, address, bearer string) ([]byte, error) {
+	return c.get(ctx, address, bearer, "application/json")
+}
+
+// get is getJSON for one media type, application/json or application/jwt.
+func (c *Client) get(ctx context.Context, address, bearer, accept string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
+	req.Header.Set("Accept", accept)
 	if bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+bearer)
 	}
@@ -177,7 +211,7 @@ func callError(err error, broken Reason) *Error {
 // the protocol.
 func isTransient(err error) bool {
 	_, ok := errors.AsType[*url.Error](err)
-	return ok && !errors.Is(err, ErrNotClaims) && !errors.Is(err, errJWT)
+	return ok && !errors.Is(err, ErrNotClaims) && !errors.Is(err, errJWT) && !errors.Is(err, errNoJWT)
 }
 
 // checkURL refuses an address of the provider that is not https (RFC 6749 3.1,

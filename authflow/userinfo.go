@@ -63,11 +63,14 @@ func (c *Client) needsUserInfo(claims Claims, needed []string) bool {
 
 // fetchUserInfo makes the UserInfo request (OIDC Core 5.3.1).
 func (c *Client) fetchUserInfo(ctx context.Context, endpoint, accessToken string) (Claims, error) {
+	if c.cfg.UserInfoAlg != "" {
+		return c.fetchSignedUserInfo(ctx, endpoint, accessToken)
+	}
 	body, err := c.getJSON(ctx, endpoint, accessToken)
 	switch {
 	case errors.Is(err, errJWT):
-		// OIDC Core 5.3.2: a JWT only if this client was registered for one, and
-		// there is no way to say so yet.
+		// OIDC Core 5.3.2: a JWT only if this client was registered for one
+		// (Config.UserInfoAlg).
 		return nil, NewError(ReasonUserInfoJWT, err)
 	case err != nil:
 		return nil, callError(err, ReasonUserInfo)

@@ -17,6 +17,12 @@ func BySession(live *Live) Target {
 	return Target{Revocation{of: ofSessionID(live.session.ID), until: live.session.Expires}, live.handle}
 }
 
+// ByID ends one session that the browser does not bring now, until the given time,
+// or, if that is zero, for the lifetime of a session.
+func ByID(id ID, until time.Time) Target {
+	return Target{Revocation{of: ofSessionID(id), until: until}, nil}
+}
+
 // ByIdPSession ends every session that began in a session at the provider (sid
 // of OIDC Back-Channel Logout 2.1), earlier or later. It is remembered until the
 // given time, or, if that is zero, for the lifetime of a session.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -16,6 +17,7 @@ type grant struct {
 	nonce, redirectURI           string
 	challenge, challengeMethod   string
 	sessionID                    string // sid
+	acr                          string // the first of acr_values
 	authTime                     time.Time
 	codeUsed, revoked, refreshed bool
 	current                      string // the refresh token that is good now
@@ -24,6 +26,12 @@ type grant struct {
 // authorize is the authorization endpoint (RFC 6749 4.1.1): it signs somebody in
 // and answers at once.
 func (p *Provider) authorize(w http.ResponseWriter, r *http.Request, b Behaviour) {
+	form, refused := p.authorizationRequest(r.Form, b)
+	if refused != nil {
+		fail(w, http.StatusBadRequest, "invalid_request", refused.Error())
+		return
+	}
+	r.Form = form
 	redirectURI := r.Form.Get("redirect_uri")
 	address, err := url.Parse(redirectURI)
 	switch {
@@ -42,7 +50,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request, b Behaviour
 	if code := p.refuse(r.Form, b); code != "" {
 		response["error"], response["error_description"] = code, "testop: "+code
 	} else {
-		response["code"] = p.newCode(r)
+		response["code"] = p.newCode(r, b)
 	}
 	b.AuthorizationResponse.apply(response)
 	parameters := url.Values{}
@@ -86,7 +94,7 @@ func (p *Provider) refuse(form url.Values, b Behaviour) string {
 }
 
 // newCode signs the user in whom the request names.
-func (p *Provider) newCode(r *http.Request) string {
+func (p *Provider) newCode(r *http.Request, b Behaviour) string {
 	name := r.Form.Get("login_hint")
 	if cookie, err := r.Cookie("testop_user"); err == nil {
 		name = cookie.Value
@@ -97,11 +105,24 @@ func (p *Provider) newCode(r *http.Request) string {
 		challenge: r.Form.Get("code_challenge"), challengeMethod: r.Form.Get("code_challenge_method"),
 		sessionID: random(`sid"&{[?`), authTime: p.Now(),
 	}
+	g.stepUp(r.Form, b)
 	code := random("code")
 	p.mu.Lock()
 	p.codes[code] = g
 	p.mu.Unlock()
 	return code
+}
+
+// stepUp does what acr_values and max_age ask for (OIDC Core 3.1.2.1).
+func (g *grant) stepUp(form url.Values, b Behaviour) {
+	if acrs := strings.Fields(form.Get("acr_values")); len(acrs) > 0 && !b.NoStepUp {
+		g.acr = acrs[0]
+	}
+	seconds, err := strconv.Atoi(form.Get("max_age"))
+	if err == nil && !b.NoStepUp && b.SignedInAgo > time.Duration(seconds)*time.Second {
+		return // signs in now
+	}
+	g.authTime = g.authTime.Add(-b.SignedInAgo)
 }
 
 // formPostPage is OAuth 2.0 Form Post Response Mode, 2.

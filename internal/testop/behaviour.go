@@ -74,6 +74,16 @@ type Behaviour struct {
 	AuthorizationError string // answers error=… and no code
 	TwiceInResponse    string // this parameter stands in the answer two times
 
+	// Pushed and signed authorization requests.
+
+	RequirePAR           bool   // says so in the metadata, and takes no other
+	PushError            string // the endpoint answers this error
+	PushResponse         Edit   // request_uri, expires_in
+	RequireRequestObject bool   // takes signed requests alone
+
+	SignedInAgo time.Duration // auth_time is so long ago, unless max_age asks for a newer sign-in
+	NoStepUp    bool          // answers as if acr_values and max_age had not been asked for
+
 	// ID token: signature and form.
 
 	Alg              string                      // signs by this algorithm instead of RS256; "none" in any spelling is unsigned; HS* is keyed with the client secret
@@ -91,6 +101,7 @@ type Behaviour struct {
 	// JWKS.
 
 	NoKeyIDs    bool // neither the JWKS nor the tokens name a kid
+	RSAKeys     int  // the JWKS is this many RSA keys and nothing else, the one that signs last; 0 = one, and one each of EC and Ed25519
 	StrangeKeys bool // unusable members stand before the usable ones: secp256k1, no kty, a string, an encryption key
 	DecoyKeys   bool // keys of other types stand before the right one under its kid
 
@@ -98,6 +109,7 @@ type Behaviour struct {
 
 	CodeError              string        // the code grant answers this error (RFC 6749 5.2)
 	RefreshError           string        // the refresh grant answers this error: invalid_grant
+	RefreshTokenInfix      string        // stands in every refresh token: any printable ASCII may (RFC 6749 A.17)
 	NoRefreshToken         bool          // a sign-in gives no refresh token
 	NoRefreshRotation      bool          // a refresh gives no new refresh token; the old one stays good
 	NoReuseDetection       bool          // a spent refresh token is refused, but the others of its family live on
@@ -105,7 +117,7 @@ type Behaviour struct {
 	RefreshedSubject       string        // a refresh is about this subject (ID token and userinfo)
 	AccessTokenLifetime    time.Duration // expires_in; 0 = one hour
 	IDTokenLifetime        time.Duration // exp - iat; 0 = one hour
-	OnlyClientAuth         string        // takes this method alone, whatever discovery says: client_secret_basic, client_secret_post, none
+	OnlyClientAuth         string        // takes this method alone, whatever discovery says: client_secret_basic, client_secret_post, private_key_jwt, tls_client_auth, none
 	AcceptAnyVerifier      bool          // does not check PKCE
 	AccessTokenCarriesName bool          // access tokens are readable: at-<user's name>-<random>
 
@@ -113,13 +125,15 @@ type Behaviour struct {
 
 	UserInfoBody string // the body instead of the claims: `[]`, `not json`
 	UserInfoAlg  string // answers application/jwt signed by this algorithm
+
+	CorruptUserInfo bool // flips one bit of the signature of that
 }
 
 // clone copies b so that a handler reads it without the lock.
 func (b Behaviour) clone() Behaviour {
 	for _, edit := range []*Edit{
 		&b.Discovery, &b.AuthorizationResponse, &b.TokenResponse, &b.IDToken, &b.IDTokenHeader,
-		&b.RefreshedIDToken, &b.UserInfo, &b.LogoutResponse,
+		&b.RefreshedIDToken, &b.UserInfo, &b.LogoutResponse, &b.PushResponse,
 	} {
 		*edit = maps.Clone(*edit)
 	}

@@ -19,6 +19,9 @@ func (p *Provider) idToken(g *grant, subject, accessToken string, b Behaviour, r
 		"iat": now.Unix(), "exp": now.Add(orHour(b.IDTokenLifetime)).Unix(), "auth_time": g.authTime.Unix(),
 		"at_hash": base64.RawURLEncoding.EncodeToString(half[:16]),
 	}
+	if g.acr != "" {
+		claims["acr"] = g.acr
+	}
 	if g.nonce != "" {
 		claims["nonce"] = g.nonce
 	}

@@ -145,7 +145,23 @@ func (p *Provider) jwks(w http.ResponseWriter, _ *http.Request, b Behaviour) {
 		}
 		members = append(members, key)
 	}
+	if b.RSAKeys > 0 {
+		members = onlyRSA(b, members[len(members)-3])
+	}
 	answer(w, http.StatusOK, map[string]any{"keys": members})
+}
+
+// onlyRSA is a JWKS of RSA keys of which the last one signs.
+func onlyRSA(b Behaviour, signing any) []any {
+	var members []any
+	for i := range b.RSAKeys - 1 {
+		other := publicKey(sharedRSA()[1], fmt.Sprintf("rsa-other-%d", i), "RS256")
+		if b.NoKeyIDs {
+			other.KeyID = ""
+		}
+		members = append(members, other)
+	}
+	return append(members, signing)
 }
 
 func publicKey(private crypto.Signer, kid, alg string) jose.JSONWebKey {
@@ -156,6 +172,8 @@ func publicKey(private crypto.Signer, kid, alg string) jose.JSONWebKey {
 // were seen to publish.
 var strangeKeys = []any{
 	json.RawMessage(`{"kty":"EC","crv":"secp256k1","alg":"ES256K","kid":"k1","use":"sig",` +
+		`"x":"WKn-ZIGevcwGIyyrzFoZNBdaq9_TsqzGl96oc0CWuis","y":"y77t-RvAHRKTsSGdIYUfweuOvwrvDD-Q3Hv5J0fSKbE"}`),
+	json.RawMessage(`{"kty":"EC","crv":"secp256k1","kid":"k1-without-alg","use":"sig",` +
 		`"x":"WKn-ZIGevcwGIyyrzFoZNBdaq9_TsqzGl96oc0CWuis","y":"y77t-RvAHRKTsSGdIYUfweuOvwrvDD-Q3Hv5J0fSKbE"}`),
 	json.RawMessage(`{"kty":"EC","crv":"P-256","kid":"off-curve","use":"sig","x":"AQ","y":"AQ"}`),
 	json.RawMessage(`{"kty":"RSA","kid":"no-modulus","e":"AQAB"}`),

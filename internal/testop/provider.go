@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,34 +31,41 @@ const (
 	JWKS          = "jwks"
 	EndSession    = "end_session"
 	Revocation    = "revocation"
+	Push          = "par"
 )
 
 // Provider is an OpenID provider with one client. Its exported fields are set by
 // the options of [Start] or [New] and not changed afterwards.
 type Provider struct {
-	ClientID     string   // default "client"
-	ClientSecret string   // default "secret +/:%", which tells whether it is form-encoded in Basic
-	Path         string   // path of the issuer: "/realms/a/"; default none
-	RedirectURIs []string // the registered ones, compared exactly; empty = any
-	User         User     // who signs in if nobody is named; default alice
-	Users        []User   // further ones, found by name
-	Now          func() time.Time
+	ClientID          string            // default "client"
+	ClientSecret      string            // default "secret +/:%", which tells whether it is form-encoded in Basic
+	ClientJWKS        string            // the client's keys for private_key_jwt and request objects: a JWK Set, or the address of one
+	ClientCertificate *x509.Certificate // the client's, for tls_client_auth
+	TLS               *tls.Config       // how it listens; nil = plain http
+	Path              string            // path of the issuer: "/realms/a/"; default none
+	RedirectURIs      []string          // the registered ones, compared exactly; empty = any
+	User              User              // who signs in if nobody is named; default alice
+	Users             []User            // further ones, found by name
+	Now               func() time.Time
 
 	origin string
 	server *http.Server // nil: reached by Transport alone
 
-	setting   sync.Mutex // one Set at a time
-	mu        sync.Mutex // of all that follows
-	down      bool
-	behaviour Behaviour
-	keys      *keySet
-	requests  map[string][]Request
-	codes     map[string]*grant // by code; kept when used
-	refresh   map[string]*grant // by refresh token; kept when spent
-	access    map[string]*grant // by access token
-	idTokens  map[string]*grant // every ID token given out
-	reuses    int
-	cut       chan struct{} // closed by Down: ends the requests under way
+	setting    sync.Mutex // one Set at a time
+	mu         sync.Mutex // of all that follows
+	down       bool
+	behaviour  Behaviour
+	keys       *keySet
+	requests   map[string][]Request
+	trace      []string
+	codes      map[string]*grant     // by code; kept when used
+	refresh    map[string]*grant     // by refresh token; kept when spent
+	access     map[string]*grant     // by access token
+	idTokens   map[string]*grant     // every ID token given out
+	pushed     map[string]url.Values // by request_uri, until used
+	assertions map[string]bool       // every jti of a client assertion
+	reuses     int
+	cut        chan struct{} // closed by Down: ends the requests under way
 }
 
 // Request is one request that an endpoint got.
@@ -81,6 +90,7 @@ func New(options ...func(*Provider)) *Provider {
 		keys:     firstKeys(),
 		requests: map[string][]Request{}, codes: map[string]*grant{}, refresh: map[string]*grant{},
 		access: map[string]*grant{}, idTokens: map[string]*grant{},
+		pushed: map[string]url.Values{}, assertions: map[string]bool{},
 		cut: make(chan struct{}),
 	}
 	for _, option := range options {
@@ -94,7 +104,7 @@ func New(options ...func(*Provider)) *Provider {
 func Start(t testing.TB, options ...func(*Provider)) *Provider {
 	t.Helper()
 	p := New(options...)
-	p.origin = "http://127.0.0.1:0"
+	p.origin = p.scheme() + "127.0.0.1:0"
 	if err := p.listen(); err != nil {
 		t.Fatalf("testop: %v", err)
 	}
@@ -104,16 +114,28 @@ func Start(t testing.TB, options ...func(*Provider)) *Provider {
 
 // listen starts a server at p.origin.
 func (p *Provider) listen() error {
-	listener, err := net.Listen("tcp", strings.TrimPrefix(p.origin, "http://"))
+	listener, err := net.Listen("tcp", strings.TrimPrefix(p.origin, p.scheme()))
 	if err != nil {
 		return err
 	}
+	address := listener.Addr().String()
+	if p.TLS != nil {
+		listener = tls.NewListener(listener, p.TLS)
+	}
 	server := &http.Server{Handler: p, ReadHeaderTimeout: time.Minute}
 	p.mu.Lock()
-	p.origin, p.server = "http://"+listener.Addr().String(), server
+	p.origin, p.server = p.scheme()+address, server
 	p.mu.Unlock()
 	go server.Serve(listener) //nolint:errcheck // ends with ErrServerClosed
 	return nil
+}
+
+// scheme is what the origin begins with.
+func (p *Provider) scheme() string {
+	if p.TLS != nil {
+		return "https://"
+	}
+	return "http://"
 }
 
 // Issuer is the issuer identifier, as discovery and ID tokens say it.
@@ -179,6 +201,14 @@ func (p *Provider) Requests(endpoint string) []Request {
 	return slices.Clone(p.requests[endpoint])
 }
 
+// Trace are the endpoints that were asked, in that order; an address without an
+// endpoint stands there as its path.
+func (p *Provider) Trace() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.trace)
+}
+
 // Reuses is how many times a spent refresh token was presented.
 func (p *Provider) Reuses() int {
 	p.mu.Lock()
@@ -200,13 +230,19 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	endpoint := strings.TrimPrefix(path, "/")
 	handlers := map[string]func(http.ResponseWriter, *http.Request, Behaviour){
 		Authorization: p.authorize, Token: p.token, UserInfo: p.userInfo, JWKS: p.jwks,
-		EndSession: p.endSession, Revocation: p.revoke,
+		EndSession: p.endSession, Revocation: p.revoke, Push: p.push,
 	}
 	if path == "/.well-known/openid-configuration" {
 		endpoint, handlers[Discovery] = Discovery, p.discovery
 	}
+	if strings.HasPrefix(endpoint, JWKS+"/") { // a jwks_uri of a test's own
+		endpoint = JWKS
+	}
 	handler, ok := handlers[endpoint]
 	if !ok || !strings.HasPrefix(r.URL.Path, strings.TrimSuffix(p.Path, "/")) {
+		p.mu.Lock()
+		p.trace = append(p.trace, r.URL.Path)
+		p.mu.Unlock()
 		http.NotFound(w, r)
 		return
 	}
@@ -226,6 +262,7 @@ func (p *Provider) record(endpoint string, r *http.Request) (Behaviour, Fault, <
 	p.requests[endpoint] = append(p.requests[endpoint], Request{
 		Method: r.Method, URL: &address, Header: r.Header.Clone(), Form: r.Form, PostForm: r.PostForm,
 	})
+	p.trace = append(p.trace, endpoint)
 	fault := p.behaviour.Faults[endpoint]
 	if fault.Times == 1 {
 		delete(p.behaviour.Faults, endpoint)

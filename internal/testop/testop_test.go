@@ -343,8 +343,29 @@ func TestStrangeKeysStandBeforeTheRightOnes(t *testing.T) {
 	if err := json.Unmarshal(body, &set); err != nil {
 		t.Fatal(err)
 	}
-	if len(set.Keys) != 10+3+3 || !bytes.Contains(set.Keys[0], []byte("secp256k1")) {
+	if len(set.Keys) != 11+3+3 || !bytes.Contains(set.Keys[0], []byte("secp256k1")) {
 		t.Fatalf("%d keys: %s", len(set.Keys), body)
+	}
+}
+
+func TestOnlyRSAKeys(t *testing.T) {
+	p := testop.Start(t)
+	for _, count := range []int{1, 3} {
+		p.Set(func(b *testop.Behaviour) { b.RSAKeys, b.NoKeyIDs = count, true })
+		_, body := newClient(t, p).get(p.URL(testop.JWKS))
+		if strings.Count(string(body), `"kty":"RSA"`) != count || strings.Count(string(body), `"kty"`) != count || strings.Contains(string(body), "kid") {
+			t.Errorf("want %d RSA keys: %s", count, body)
+		}
+	}
+}
+
+func TestTrace(t *testing.T) {
+	p := testop.Start(t, func(p *testop.Provider) { p.Path = "/a/" })
+	for _, address := range []string{p.URL(testop.JWKS), p.URL(testop.Discovery), p.Issuer() + "unknown", p.URL(testop.JWKS) + "/elsewhere"} {
+		newClient(t, p).get(address)
+	}
+	if got, want := strings.Join(p.Trace(), " "), "jwks discovery /a/unknown jwks"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

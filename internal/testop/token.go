@@ -37,6 +37,15 @@ func (p *Provider) clientAuth(r *http.Request, b Behaviour) string {
 	if r.PostForm.Has("client_secret") {
 		method, secret = "client_secret_post", r.PostForm.Get("client_secret")
 	}
+	if r.PostForm.Has("client_assertion") {
+		if method != "none" {
+			return "two methods of client authentication"
+		}
+		method = "private_key_jwt"
+	}
+	if method == "none" && r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		method = "tls_client_auth"
+	}
 	if user, password, ok := r.BasicAuth(); ok {
 		if method != "none" {
 			return "two methods of client authentication"
@@ -54,6 +63,10 @@ func (p *Provider) clientAuth(r *http.Request, b Behaviour) string {
 		return "wants " + b.OnlyClientAuth
 	case id != p.ClientID:
 		return "unknown client"
+	case method == "private_key_jwt":
+		return p.clientAssertion(r.PostForm)
+	case method == "tls_client_auth" && r.TLS.PeerCertificates[0].Equal(p.ClientCertificate):
+		return "" // RFC 8705 2
 	case method == "none" && (b.OnlyClientAuth == "none" || p.ClientSecret == ""):
 		return "" // a public client
 	case secret != p.ClientSecret:
@@ -132,7 +145,7 @@ func (p *Provider) giveTokens(w http.ResponseWriter, g *grant, b Behaviour, pres
 	switch {
 	case refreshing && b.NoRefreshRotation, !refreshing && b.NoRefreshToken:
 	default:
-		response["refresh_token"] = random("rt")
+		response["refresh_token"] = random("rt" + b.RefreshTokenInfix)
 	}
 	subject := g.user.Subject
 	if refreshing && b.RefreshedSubject != "" {

@@ -47,7 +47,7 @@ func (p *Provider) userInfo(w http.ResponseWriter, r *http.Request, b Behaviour)
 	payload, err := json.Marshal(claims)
 	if err == nil {
 		var compact string
-		if compact, err = p.signAs(b.UserInfoAlg, payload, Behaviour{}); err == nil {
+		if compact, err = p.signAs(b.UserInfoAlg, payload, Behaviour{CorruptSignature: b.CorruptUserInfo}); err == nil {
 			w.Header().Set("Content-Type", "application/jwt; charset=UTF-8")
 			io.WriteString(w, compact) //nolint:errcheck // the caller may be gone
 			return

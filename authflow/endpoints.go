@@ -1,0 +1,111 @@
+package authflow
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// EndpointOff, as a value of Config.Endpoints, switches an endpoint off although
+// the provider's metadata has it.
+const EndpointOff = "off"
+
+// endpointMembers are the names of Config.Endpoints, and which member of the
+// metadata each stands for (RFC 8414 2, RFC 9126 5, OIDC Discovery 3, OIDC
+// RP-Initiated Logout 2.1).
+var endpointMembers = map[string]string{
+	"authorization":                "authorization_endpoint",
+	"token":                        "token_endpoint",
+	"jwks":                         "jwks_uri",
+	"userinfo":                     "userinfo_endpoint",
+	"end_session":                  "end_session_endpoint",
+	"revocation":                   "revocation_endpoint",
+	"introspection":                "introspection_endpoint",
+	"pushed_authorization_request": "pushed_authorization_request_endpoint",
+}
+
+// neededEndpoints are those without which nobody can sign in.
+var neededEndpoints = []string{"authorization", "token", "jwks"}
+
+// EndpointNames returns the names that Config.Endpoints can have, sorted.
+func EndpointNames() []string { return slices.Sorted(maps.Keys(endpointMembers)) }
+
+// validateEndpoints refuses what could not work at the first login.
+func (cfg Config) validateEndpoints() error {
+	for _, name := range slices.Sorted(maps.Keys(cfg.Endpoints)) {
+		address := cfg.Endpoints[name]
+		if _, known := endpointMembers[name]; !known {
+			return fmt.Errorf("endpoint: %q is none of %s", name, strings.Join(EndpointNames(), ", "))
+		}
+		if address == EndpointOff {
+			if slices.Contains(neededEndpoints, name) {
+				return fmt.Errorf("endpoint %s: off, but nobody can sign in without it", name)
+			}
+			continue
+		}
+		if err := cfg.checkEndpoint(address); err != nil {
+			return fmt.Errorf("endpoint %s: %w", name, err)
+		}
+	}
+	if !cfg.NoDiscovery {
+		return nil
+	}
+	for _, name := range neededEndpoints {
+		if cfg.Endpoints[name] == "" {
+			return fmt.Errorf("discovery: off, but there is no endpoint %s", name)
+		}
+	}
+	return nil
+}
+
+// checkEndpoint is checkURL for an endpoint of this provider. On the origin that
+// Config.Reach names, http on loopback is accepted too: it is our own choice.
+func (cfg Config) checkEndpoint(address string) error {
+	allowLoopback := strings.HasPrefix(cfg.Issuer, "http:")
+	if cfg.Reach != "" && originOfText(address) == originOfText(cfg.Reach) {
+		allowLoopback = true
+	}
+	return checkURL(address, allowLoopback)
+}
+
+// ownMetadata is the metadata of a provider that is not asked for any.
+func (cfg Config) ownMetadata() []byte {
+	document, _ := json.Marshal(map[string]string{"issuer": cfg.Issuer}) // never fails
+	return document
+}
+
+// withEndpoints puts the endpoints that were set by hand into a provider's
+// metadata, and takes out what was switched off: everybody who reads the metadata
+// sees them, and none goes by what was advertised.
+func (cfg Config) withEndpoints(document []byte) ([]byte, error) {
+	if len(cfg.Endpoints) == 0 {
+		return document, nil
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(document, &members); err != nil {
+		return nil, fmt.Errorf("decode metadata: %w", err)
+	}
+	if members == nil {
+		return nil, errors.New("decode metadata: null")
+	}
+	var aliases map[string]json.RawMessage // RFC 8705 5: they would win over ours
+	if err := json.Unmarshal(members["mtls_endpoint_aliases"], &aliases); err != nil {
+		aliases = nil
+	}
+	for name, address := range cfg.Endpoints {
+		member := endpointMembers[name]
+		same := func(other string, _ json.RawMessage) bool { return fold(other) == fold(member) } // as encoding/json compares
+		maps.DeleteFunc(members, same)
+		maps.DeleteFunc(aliases, same)
+		if address != EndpointOff {
+			members[member], _ = json.Marshal(address) // a string never fails
+		}
+	}
+	if aliases != nil {
+		members["mtls_endpoint_aliases"], _ = json.Marshal(aliases) // it was decoded
+	}
+	return json.Marshal(members)
+}

@@ -1,0 +1,68 @@
+package authflow
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// validateUserInfoAlg refuses an algorithm that no UserInfo answer can have.
+func (cfg Config) validateUserInfoAlg() error {
+	if cfg.UserInfoAlg != "" && !slices.Contains(signingAlgs, cfg.UserInfoAlg) {
+		return fmt.Errorf("userinfo_signed_response_alg: %q is none of %s", cfg.UserInfoAlg, strings.Join(signingAlgs, ", "))
+	}
+	return nil
+}
+
+// fetchSignedUserInfo makes the UserInfo request of a client that was registered
+// for signed answers (OIDC Core 5.3.2). One that is not signed, or not as was
+// agreed, is refused: somebody on the way could have put it there.
+func (c *Client) fetchSignedUserInfo(ctx context.Context, endpoint, accessToken string) (Claims, error) {
+	body, err := c.get(ctx, endpoint, accessToken, mediaTypeJWT)
+	if errors.Is(err, errNoJWT) {
+		return nil, NewError(ReasonUserInfoJWT, err)
+	}
+	if err != nil {
+		return nil, callError(err, ReasonUserInfo)
+	}
+	claims, err := c.verifyUserInfo(ctx, strings.TrimSpace(string(body)))
+	if e, ok := errors.AsType[*Error](err); ok && e.Kind != Unavailable {
+		return nil, NewError(ReasonUserInfoJWT, err)
+	}
+	return claims, err
+}
+
+// verifyUserInfo returns the claims of a signed UserInfo answer: of the pinned
+// algorithm, by the provider's keys, from the provider (iss) and for this client
+// (aud), OIDC Core 5.3.2, 5.3.4. exp and nbf need not be there, but hold if they
+// are (RFC 7519 4.1.4, 4.1.5). Whose claims they are is compared by the caller.
+func (c *Client) verifyUserInfo(ctx context.Context, raw string) (Claims, error) {
+	algs := []jose.SignatureAlgorithm{jose.SignatureAlgorithm(c.cfg.UserInfoAlg)}
+	claims, err := decodeToken(raw, algs)
+	if err != nil {
+		return nil, err
+	}
+	signature := &signatureCheck{client: c, algs: algs}
+	if _, err := signature.VerifySignature(ctx, raw); err != nil {
+		return nil, err
+	}
+	now, leeway := c.cfg.Now(), c.cfg.Leeway
+	expiry := checkExpiry(claims, now.Add(-leeway))
+	if ReasonOf(expiry) == ReasonExpMissing {
+		expiry = nil
+	}
+	if err := cmp.Or(
+		checkIssuer(claims, c.cfg.Issuer),
+		checkAudience(claims, c.cfg.ClientID, c.cfg.TrustedAudiences),
+		expiry,
+		checkNotBefore(claims, now.Add(leeway)),
+	); err != nil {
+		return nil, err
+	}
+	return claims, nil
+}
