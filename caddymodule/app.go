@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,6 +33,7 @@ type App struct {
 	slogger   *slog.Logger
 	durable   *durable
 	providers []*provider
+	load      string // tells this loading of the configuration from others
 	// releases give back what this configuration holds in the pools, once.
 	releases []func()
 
@@ -52,7 +54,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // but the storage is opened: an identity provider that is away delays no start
 // (P01).
 func (a *App) Provision(ctx caddy.Context) error {
-	a.logger, a.slogger = ctx.Logger(), ctx.Slogger()
+	a.logger, a.slogger, a.load = ctx.Logger(), ctx.Slogger(), rand.Text()
 	a.needs = map[string]struct{}{"email_verified": {}}
 	a.domains = make(map[string]sessionTerms)
 	var err error
@@ -67,7 +69,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		if a.resolved(config.name()) != nil {
 			return fmt.Errorf("provider %s is given twice", config.name())
 		}
-		provider, err := a.provisionProvider(config)
+		provider, err := a.provisionProvider(ctx, config)
 		if err != nil {
 			return err
 		}

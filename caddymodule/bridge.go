@@ -46,8 +46,8 @@ func (g *Gate) applyGrant(p *provider, s *session.Session, grant *authflow.Grant
 		s.IDTokenIssued = grant.IDTokenIssued
 	}
 	s.RefreshToken, s.RefreshAt = grant.RefreshToken, time.Time{}
-	if !grant.RefreshToken.Empty() && !grant.AccessExpiry.IsZero() {
-		s.RefreshAt = refreshAt(now, grant.AccessExpiry)
+	if !grant.RefreshToken.Empty() {
+		s.RefreshAt = p.refreshAt(now, grant.AccessExpiry)
 	}
 	return nil
 }
@@ -70,10 +70,19 @@ func keepSigned(s *session.Session, claims map[string]any) {
 }
 
 // refreshAt is a little before the access token expires, so that it is never used
-// at the last moment: a tenth of its life, at most 30 seconds.
-func refreshAt(now, expiry time.Time) time.Time {
-	early := min(expiry.Sub(now)/10, 30*time.Second)
-	return expiry.Add(-max(early, 0))
+// at the last moment: a tenth of its life, at most 30 seconds. refresh_interval may
+// be earlier, and counts alone where the provider does not say when that is; without
+// either, a session is not refreshed.
+func (p *provider) refreshAt(now, expiry time.Time) time.Time {
+	var at time.Time
+	if !expiry.IsZero() {
+		early := min(expiry.Sub(now)/10, 30*time.Second)
+		at = expiry.Add(-max(early, 0))
+	}
+	if interval := now.Add(p.refreshInterval); p.refreshInterval > 0 && (at.IsZero() || interval.Before(at)) {
+		at = interval
+	}
+	return at
 }
 
 // project picks the claims that this configuration reads, and says which of them

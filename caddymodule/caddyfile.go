@@ -9,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
 )
 
 func init() {
@@ -25,11 +27,25 @@ func init() {
 //			issuer        <URL>
 //			client_id     <id>
 //			client_secret <secret>
-//			client_auth   client_secret_basic|client_secret_post|none
+//			client_auth   client_secret_basic|client_secret_post|private_key_jwt|tls_client_auth|self_signed_tls_client_auth|none
+//			client_key    <file> [<kid>]
+//			client_certificate <cert> <key>
+//			response_mode query|form_post
+//			par           auto|on|off
+//			jar
+//			param         <name> <value>
+//			param_from_request <name>...
 //			scopes        <scope>...
 //			userinfo      off|on_missing_claims|required
 //			claim         <name> from <path>
 //			user_claim    <claim>
+//			userinfo_signed_response_alg <algorithm>
+//			refresh_interval  <duration>
+//			discovery         off
+//			endpoint          <name> <URL>|off
+//			reach             <origin>
+//			tls_trust_pool    <module> ...
+//			forward_proxy_url <URL>
 //			insecure_unverified_email
 //			insecure_skip_tls_verify
 //		}
@@ -45,8 +61,8 @@ func init() {
 //		}
 //	}
 //
-// `provider` and `claim` may be repeated. Several `gatehouse` options are
-// merged; what is given twice is an error.
+// `provider`, `client_key`, `param`, `claim` and `endpoint` may be repeated.
+// Several `gatehouse` options are merged; what is given twice is an error.
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	app := new(App)
 	if existing != nil {
@@ -108,14 +124,31 @@ func parseProvider(d *caddyfile.Dispenser, app *App) error {
 // block of a site that names an issuer.
 func providerWords(p *ProviderConfig) vocabulary {
 	return vocabulary{
-		"preset":                    oneOf(&p.Preset, presetNames()...),
-		"issuer":                    one(&p.Issuer),
-		"client_id":                 one(&p.ClientID),
-		"client_secret":             one(&p.ClientSecret),
-		"client_auth":               oneOf(&p.ClientAuth, "client_secret_basic", "client_secret_post", "none"),
-		"scopes":                    many(&p.Scopes),
-		"userinfo":                  oneOf(&p.UserInfo, "off", "on_missing_claims", "required"),
-		"user_claim":                one(&p.UserClaim),
+		"preset":        oneOf(&p.Preset, presetNames()...),
+		"issuer":        one(&p.Issuer),
+		"client_id":     one(&p.ClientID),
+		"client_secret": one(&p.ClientSecret),
+		"client_auth": oneOf(&p.ClientAuth, authflow.ClientSecretBasic, authflow.ClientSecretPost, authflow.PrivateKeyJWT,
+			authflow.TLSClientAuth, authflow.SelfSignedTLSClientAuth, authflow.ClientAuthNone),
+		"client_key":         {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseClientKey(d, p) }},
+		"client_certificate": {parse: func(d *caddyfile.Dispenser) error { return parseClientCertificate(d, p) }},
+		"response_mode":      oneOf(&p.ResponseMode, "query", "form_post"),
+		"par":                oneOf(&p.PAR, authflow.PARAuto, authflow.PAROn, authflow.PAROff),
+		"jar":                flag(&p.JAR),
+		"param":              {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseParam(d, p) }},
+		"param_from_request": many(&p.ParamFromRequest),
+		"scopes":             many(&p.Scopes),
+		"userinfo":           oneOf(&p.UserInfo, "off", "on_missing_claims", "required"),
+		"user_claim":         one(&p.UserClaim),
+		"refresh_interval":   duration(&p.RefreshInterval, false),
+		"discovery":          oneOf(&p.Discovery, "off"),
+		"endpoint":           {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseEndpoint(d, p) }},
+		"tls_trust_pool":     {parse: func(d *caddyfile.Dispenser) error { return parseTrustPool(d, p) }},
+		"forward_proxy_url":  one(&p.ForwardProxyURL),
+		"reach":              one(&p.Reach),
+
+		"userinfo_signed_response_alg": one(&p.UserInfoSignedResponseAlg),
+
 		"insecure_unverified_email": flag(&p.InsecureUnverifiedEmail),
 		"insecure_skip_tls_verify":  flag(&p.InsecureSkipTLSVerify),
 		"claim": {repeat: true, parse: func(d *caddyfile.Dispenser) error {

@@ -30,6 +30,8 @@ var providerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 //		}
 //		allow|deny [<matcher>] expression <CEL over claims>
 //		allow any
+//		require           [<matcher>] acr <value>...
+//		require           [<matcher>] max_age <duration>
 //		public            <path>...
 //		unauthenticated   login|reject|pass
 //		report_only
@@ -45,7 +47,7 @@ var providerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 //		}
 //	}
 //
-// `allow`, `deny`, `public` and `header` may be repeated. The directive emits one
+// `allow`, `deny`, `require`, `public` and `header` may be repeated. The directive emits one
 // route without a matcher: the handler cleans every request and finds its own
 // endpoints by the path as the browser sent it, before it asks the matcher.
 func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
@@ -154,6 +156,7 @@ func gateWords(h httpcaddyfile.Helper, g *GateConfig) vocabulary {
 		"trusted_origins":   many(&g.TrustedOrigins),
 		"allow":             {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseRule(h, d, &g.Allow) }},
 		"deny":              {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseRule(h, d, &g.Deny) }},
+		"require":           {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseRequire(h, d, g) }},
 		"public":            {repeat: true, parse: many(&g.Public).parse},
 		"unauthenticated":   oneOf(&g.Unauthenticated, "login", "reject", "pass"),
 		"report_only":       flag(&g.ReportOnly),

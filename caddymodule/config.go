@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"encoding/json"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -28,10 +30,36 @@ type ProviderConfig struct {
 	// changed file is followed without a reload.
 	ClientSecret string `json:"client_secret,omitempty"`
 
+	// The client's private keys: the first signs, all are published at the
+	// endpoint `jwks`.
+	ClientKey []ClientKeyConfig `json:"client_key,omitempty"`
+
+	// The client's certificate, shown on every connection to the provider.
+	ClientCertificate *ClientCertificateConfig `json:"client_certificate,omitempty"`
+
 	// How the client authenticates at the token endpoint, by the names of
-	// RFC 7591: client_secret_basic, client_secret_post or none.
-	// Default: what discovery offers, else client_secret_basic.
+	// RFC 7591: client_secret_basic, client_secret_post, private_key_jwt,
+	// tls_client_auth, self_signed_tls_client_auth or none. Default: with a
+	// secret, what discovery offers, else client_secret_basic; with a key,
+	// private_key_jwt; with a certificate, tls_client_auth.
 	ClientAuth string `json:"client_auth,omitempty"`
+
+	// How the provider answers through the browser: "query" or "form_post".
+	// Default: query.
+	ResponseMode string `json:"response_mode,omitempty"`
+
+	// Whether authorization requests are pushed (RFC 9126): "auto" (where the
+	// provider requires it), "on" or "off". Default: auto.
+	PAR string `json:"par,omitempty"`
+
+	// Sign authorization requests (RFC 9101) with the first of ClientKey.
+	JAR bool `json:"jar,omitempty"`
+
+	// Further parameters of every authorization request.
+	Param map[string]string `json:"param,omitempty"`
+
+	// The parameters of the endpoint `login` that are passed on to the provider.
+	ParamFromRequest []string `json:"param_from_request,omitempty"`
 
 	// The scopes to ask for. Default: openid profile email.
 	Scopes []string `json:"scopes,omitempty"`
@@ -47,11 +75,57 @@ type ProviderConfig struct {
 	// Who somebody is to us remains issuer and sub.
 	UserClaim string `json:"user_claim,omitempty"`
 
+	// The algorithm that userinfo answers are signed with, if the client is
+	// registered for that, by the name of OIDC Dynamic Client Registration 2:
+	// RS256, ES256, ... Default: answers are JSON, and signed ones are refused.
+	UserInfoSignedResponseAlg string `json:"userinfo_signed_response_alg,omitempty"`
+
+	// How long after a sign-in or a refresh the next refresh is due, if the access
+	// token does not expire earlier. Default: when the access token expires.
+	RefreshInterval caddy.Duration `json:"refresh_interval,omitempty"`
+
+	// "off" if the provider publishes no metadata. Default: it is asked for them.
+	Discovery string `json:"discovery,omitempty"`
+
+	// Addresses that win over what discovery says, by their names in RFC 8414
+	// without _endpoint: authorization, token, jwks, userinfo, end_session,
+	// revocation, introspection, pushed_authorization_request. "off" is one that is
+	// not used although the provider has it.
+	Endpoint map[string]string `json:"endpoint,omitempty"`
+
+	// Whose certificates the provider may show. Default: the system's authorities.
+	TLSTrustPool json.RawMessage `json:"tls_trust_pool,omitempty" caddy:"namespace=tls.ca_pool.source inline_key=provider"`
+
+	// The proxy that every call to the provider goes through. Default: what the
+	// environment says.
+	ForwardProxyURL string `json:"forward_proxy_url,omitempty"`
+
+	// The origin at which the provider is called, https://host[:port], where that
+	// is not the issuer's. Default: the issuer's.
+	Reach string `json:"reach,omitempty"`
+
 	// Believe every e-mail address, whatever email_verified says.
 	InsecureUnverifiedEmail bool `json:"insecure_unverified_email,omitempty"`
 
 	// Do not verify the provider's TLS certificate.
 	InsecureSkipTLSVerify bool `json:"insecure_skip_tls_verify,omitempty"`
+}
+
+// ClientKeyConfig is one private key of the client.
+type ClientKeyConfig struct {
+	// A PEM or JWK file, read again at each use.
+	File string `json:"file"`
+	// The key's id. Default: that of the JWK, else the thumbprint (RFC 7638).
+	KeyID string `json:"kid,omitempty"`
+}
+
+// ClientCertificateConfig is the client's certificate. Its files are read again
+// for each connection.
+type ClientCertificateConfig struct {
+	// A PEM file with the certificate, and those between it and its authority.
+	Certificate string `json:"certificate"`
+	// A PEM file with its private key.
+	Key string `json:"key"`
 }
 
 // ClaimMapping gives a claim a name that rules and headers use.
@@ -104,6 +178,17 @@ type Rule struct {
 	Expression string `json:"expression,omitempty"`
 	// Anyone who can sign in, instead of Claims (allow only).
 	Any bool `json:"any,omitempty"`
+}
+
+// Requirement asks more of a session than that there is one. Exactly one of ACR
+// and MaxAge is set.
+type Requirement struct {
+	// On which requests it counts. Default: all.
+	Match caddy.ModuleMap `json:"match,omitempty" caddy:"namespace=http.matchers"`
+	// How the person has signed in (acr): any of these.
+	ACR []string `json:"acr,omitempty"`
+	// How long ago the person has signed in at the provider (auth_time), at most.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
 }
 
 // HeaderConfig sends one claim to the upstream.
@@ -164,6 +249,10 @@ type GateConfig struct {
 
 	// Who may not pass; it wins over Allow.
 	Deny []Rule `json:"deny,omitempty"`
+
+	// How strong and how recent a sign-in has to be; all that count must hold.
+	// Default: any.
+	Require []Requirement `json:"require,omitempty"`
 
 	// Paths that need no sign-in, as Caddy's path matcher reads them.
 	Public []string `json:"public,omitempty"`

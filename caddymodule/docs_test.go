@@ -186,7 +186,7 @@ func TestExamplesAdapt(t *testing.T) {
 
 // neverAnswered are reasons that only the log shows: the sign-out goes on, or the session ends (session_ended).
 var neverAnswered = []authflow.Reason{
-	authflow.ReasonNoEndSession, authflow.ReasonRefreshRefused,
+	authflow.ReasonNoEndSession, authflow.ReasonRefreshRefused, authflow.ReasonRevocation,
 	authflow.ReasonRefreshIssuer, authflow.ReasonRefreshSubject, authflow.ReasonRefreshAuthTime,
 }
 

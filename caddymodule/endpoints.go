@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -40,10 +41,16 @@ func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, n
 		return g.serveLogout(w, r, v)
 	case "signed-out":
 		return g.serveSignedOut(w, r, v)
+	case "backchannel-logout":
+		return g.serveBackchannelLogout(w, r, v)
+	case "frontchannel-logout":
+		return g.serveFrontchannelLogout(w, r, v)
 	case "session":
 		return g.serveSession(w, r, v)
 	case "userinfo":
 		return g.serveUserinfo(w, r, v)
+	case "jwks":
+		return g.serveKeys(w, r, v)
 	case "ping":
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, err := w.Write([]byte("ok\n"))
@@ -54,17 +61,24 @@ func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, n
 }
 
 // serveLogin starts a sign-in on purpose: `rd` is where to come back to,
-// `provider` whom to ask, `prompt` may ask for another account. Nothing else of
-// the query reaches the provider (SEC-67).
+// `provider` whom to ask, `prompt` may ask for another account; others begin one by
+// `iss`, `target_link_uri` and `login_hint` (OIDC Core 4). Nothing else of
+// the query reaches the provider but what param_from_request lets through (SEC-67).
 func (g *Gate) serveLogin(w http.ResponseWriter, r *http.Request, v *visit) error {
-	if r.Method != http.MethodGet {
-		return g.methodRefused(w, r, v, "GET")
+	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+		return g.methodRefused(w, r, v, "GET, POST")
 	}
-	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && !authflow.IsNavigation(r) {
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && !isLoginNavigation(r) {
 		return g.fail(w, r, v, problem(authflow.NoLogin, ReasonNoSession, "Please sign in.", errors.New("only a navigation starts a sign-in")))
 	}
 	query := r.URL.Query()
-	options := loginOptions{returnTo: "/", providers: g.providers}
+	options := loginOptions{returnTo: "/", providers: g.providers, query: query}
+	if isInitiated(r) {
+		if err := g.initiate(r, v, &options); err != nil {
+			return g.fail(w, r, v, err)
+		}
+		return g.login(w, r, v, options)
+	}
 	if rd := query.Get("rd"); rd != "" {
 		target, err := v.policy().FromOutside(rd)
 		if err != nil {
@@ -101,6 +115,11 @@ type loginOptions struct {
 	returnTo  string
 	providers []*provider
 	prompt    string
+	loginHint string
+	// query is that of a sign-in on purpose, and parameters what of it the provider
+	// gets (param_from_request).
+	query      url.Values
+	parameters map[string]string
 }
 
 // login sends a navigation to the provider, or shows which there are.
@@ -109,7 +128,8 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request, v *visit, o loginOp
 		return g.fail(w, r, v, problem(authflow.Internal, ReasonNotHTTPS, "This site cannot sign anybody in over plain http.",
 			errors.New("the request came over plain http from elsewhere than loopback: set public_url, or let Caddy trust the proxy in front (servers { trusted_proxies ... })")))
 	}
-	if err := g.looping(r, v); err != nil {
+	err := g.looping(r, v)
+	if err != nil {
 		return g.fail(w, r, v, err)
 	}
 	if len(o.providers) > 1 {
@@ -119,6 +139,9 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request, v *visit, o loginOp
 	if known := v.gate.signInProvider(p.name); known == nil || !known.same(p) {
 		return g.fail(w, r, v, problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.",
 			fmt.Errorf("the outermost gatehouse directive does not know provider %s of this one, and serves its callback", p.name)))
+	}
+	if o.parameters, err = p.client.RequestParameters(o.query); err != nil {
+		return g.fail(w, r, v, err)
 	}
 	location, err := v.gate.begin(w, r, v, p, o)
 	if err != nil {
@@ -134,12 +157,13 @@ func (g *Gate) begin(w http.ResponseWriter, r *http.Request, v *visit, p *provid
 	var tooLarge error
 	for _, returnTo := range []string{o.returnTo, path, "/"} {
 		attempt, location, err := p.client.Begin(r.Context(), authflow.AuthorizationRequest{
-			Provider: p.name, RedirectURI: v.redirectURI(), ReturnTo: returnTo, Prompt: o.prompt,
+			Provider: p.name, RedirectURI: v.redirectURI(), ReturnTo: returnTo, Prompt: o.prompt, LoginHint: o.loginHint,
+			ACRValues: v.stepUp.acr, MaxAge: v.stepUp.maxAge, Parameters: o.parameters,
 		})
 		if err != nil {
 			return "", err
 		}
-		tooLarge = g.keepAttempt(w, r, v, attempt)
+		tooLarge = g.keepAttempt(w, r, v, attempt, p.client.FormPost())
 		if !errors.Is(tooLarge, session.ErrTooLarge) && !errors.Is(tooLarge, seal.ErrTooLarge) {
 			return location, tooLarge
 		}
@@ -174,7 +198,7 @@ func (g *Gate) serveCallback(w http.ResponseWriter, r *http.Request, v *visit) e
 	}
 	attempt, err := g.takeAttempt(w, r, v, response.State)
 	if err != nil {
-		return g.strayCallback(w, r, v, attempt, err)
+		return g.strayCallback(w, r, v, response.State, attempt, err)
 	}
 	p := g.signInProvider(attempt.Provider)
 	if p == nil {
@@ -192,7 +216,11 @@ func (g *Gate) serveCallback(w http.ResponseWriter, r *http.Request, v *visit) e
 // strayCallback answers a callback that belongs to no attempt of this browser: a
 // reload, the back button, a bookmark. Who is signed in goes on to where the
 // attempt led, or to the start; who is not may begin again (P02, P23).
-func (g *Gate) strayCallback(w http.ResponseWriter, r *http.Request, v *visit, attempt *authflow.Attempt, err error) error {
+func (g *Gate) strayCallback(w http.ResponseWriter, r *http.Request, v *visit, state string, attempt *authflow.Attempt, err error) error {
+	if r.Method == http.MethodPost && asProblem(err).Kind == authflow.BadRequest {
+		// The POST of another site brings no session; a GET does, and says the rest.
+		return redirect(w, v.endpoint("callback")+"?state="+url.QueryEscape(state))
+	}
 	if _, notSignedIn := v.load(r); notSignedIn != nil || asProblem(err).Kind != authflow.BadRequest {
 		return g.fail(w, r, v, err)
 	}
@@ -215,6 +243,9 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, v *visit, p *provi
 	if err != nil {
 		g.logger.Warn("the return URL of a sign-in is not allowed any more", zap.Error(err))
 		target = "/"
+	}
+	if err := g.endCarried(r, v); err != nil {
+		return g.fail(w, r, v, sessionProblem(err))
 	}
 	live, err := g.sessions.Create(r.Context(), w, v.cookies, v.scope(), s)
 	if err != nil {

@@ -42,8 +42,11 @@ const (
 	ReasonLoginLoop        authflow.Reason = "login_loop"
 	ReasonReturnRefused    authflow.Reason = "return_url_refused"
 	ReasonUnknownProvider  authflow.Reason = "unknown_provider"
+	ReasonACRRequired      authflow.Reason = "acr_required"
+	ReasonAuthTooOld       authflow.Reason = "auth_too_old"
 	ReasonMatcherFailed    authflow.Reason = "matcher_failed"
 	ReasonMethodRefused    authflow.Reason = "method_refused"
+	ReasonLogoutMismatch   authflow.Reason = "logout_mismatch"
 	ReasonInternal         authflow.Reason = "internal"
 )
 
@@ -128,7 +131,7 @@ func (g *Gate) fail(w http.ResponseWriter, r *http.Request, v *visit, err error)
 	noStore(h)
 	h.Add("Vary", "Sec-Fetch-Mode, Accept")
 	if result.status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", `Cookie realm="gatehouse", login="`+v.endpoint("login")+`"`)
+		h.Set("WWW-Authenticate", `Cookie realm="gatehouse", login="`+v.endpoint("login")+`"`+challenge(err))
 	}
 	if result.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", strconv.Itoa(int(max(p.RetryAfter, time.Second)/time.Second)))

@@ -37,6 +37,7 @@ type Gate struct {
 	names           nameSet // every identity header
 	own             nameSet // those that this gate sets
 	rulesMatch      bool    // some rule has a matcher of its own
+	requires        []requirement
 	publicOrigin    origin
 	trusted         map[string]struct{}
 	returnTo        []string
@@ -69,17 +70,22 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if open && v.gate != g {
 		return next.ServeHTTP(w, r) // what the outermost has said of it stands
 	}
+	needed, err := g.required(r, v.stepUp)
+	if err != nil {
+		return g.fail(w, r, v, err)
+	}
 	if !open {
+		v.stepUp = needed
 		if err := v.demand(g); err != nil {
 			return g.fail(w, r, v, err)
 		}
 	}
-	who, err := g.check(r, v, open)
+	who, err := g.check(r, v, open, needed)
 	delivered, failed := v.deliver(w)
 	switch {
 	case failed != nil:
 		return g.fail(w, r, v, failed)
-	case err != nil && !open && !(g.Unauthenticated == "pass" && asProblem(err).Kind == authflow.NoLogin):
+	case err != nil && !open && !g.passesAsNobody(err):
 		return g.refuse(w, r, v, err)
 	case err == nil && isEarly(r) && !isSafe(r.Method):
 		return tooEarly()
@@ -115,7 +121,7 @@ func (g *Gate) isOpen(r *http.Request) (bool, error) {
 }
 
 // check answers who is calling, or why the request may not pass as anybody.
-func (g *Gate) check(r *http.Request, v *visit, open bool) (*identity, error) {
+func (g *Gate) check(r *http.Request, v *visit, open bool, needed stepUp) (*identity, error) {
 	if err := v.hostProblem; err != nil {
 		return nil, err
 	}
@@ -141,6 +147,9 @@ func (g *Gate) check(r *http.Request, v *visit, open bool) (*identity, error) {
 	}
 	who := &identity{session: s, provider: provider, prefixed: len(v.gate.providers) > 1}
 	if err := g.admit(r, v, who); err != nil {
+		return nil, err
+	}
+	if err := needed.check(s, g.now()); err != nil {
 		return nil, err
 	}
 	return who, nil
@@ -199,10 +208,25 @@ func (g *Gate) denied(v *visit, who *identity, reason authflow.Reason, public st
 	return problem(authflow.Denied, reason, public, fmt.Errorf("user %q of %s", who.user(), who.session.Issuer))
 }
 
-// refuse answers who may not pass: a navigation without session signs in.
+// passesAsNobody reports an error that means nobody is signed in, where that is no
+// reason to stop. A session that is there and too weak is one (unauthenticated pass).
+func (g *Gate) passesAsNobody(err error) bool {
+	return g.Unauthenticated == "pass" && asProblem(err).Kind == authflow.NoLogin && challenge(err) == ""
+}
+
+// refuse answers who may not pass: a navigation without session, or with one that
+// is too weak, signs in.
 func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, v *visit, err error) error {
-	if asProblem(err).Kind != authflow.NoLogin || g.Unauthenticated == "reject" || g.Unauthenticated == "pass" || !isNavigation(r) {
+	if asProblem(err).Kind != authflow.NoLogin || g.Unauthenticated == "reject" || !isNavigation(r) {
 		return g.fail(w, r, v, err)
+	}
+	providers := v.demanded
+	if challenge(err) != "" { // the same person at the same provider
+		p, err := g.providerOf(v.live.Session())
+		if err != nil {
+			return g.fail(w, r, v, err)
+		}
+		providers = []*provider{p}
 	}
 	target := v.policy().OwnTarget(originalTarget(r))
 	if g.cookies.SameSite == http.SameSiteStrictMode && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
@@ -210,7 +234,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, v *visit, err erro
 		// navigation of our own shows whether it has one.
 		return g.continuePage(w, v, http.StatusUnauthorized, target)
 	}
-	return g.login(w, r, v, loginOptions{returnTo: target, providers: v.demanded})
+	return g.login(w, r, v, loginOptions{returnTo: target, providers: providers})
 }
 
 // isNavigation judges the request as the browser sent it, not as a rewrite left it.

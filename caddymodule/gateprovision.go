@@ -23,7 +23,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	}
 	g.app = app.(*App)
 	for _, step := range []func(caddy.Context) error{
-		g.provisionWords, g.provisionMatchers, g.provisionProviders, g.provisionRules,
+		g.provisionWords, g.provisionMatchers, g.provisionProviders, g.provisionRules, g.provisionRequire,
 		g.provisionHeaders, g.provisionOrigins, g.provisionSession, g.provisionPages,
 	} {
 		if err := step(ctx); err != nil {
@@ -55,12 +55,12 @@ func (g *Gate) provisionMatchers(ctx caddy.Context) error {
 	return g.public.Provision(ctx)
 }
 
-func (g *Gate) provisionProviders(caddy.Context) error {
+func (g *Gate) provisionProviders(ctx caddy.Context) error {
 	switch {
 	case g.Provider != nil && len(g.Providers) > 0:
 		return errors.New("a site names one issuer, or providers of the app, not both")
 	case g.Provider != nil:
-		own, err := g.app.provisionProvider(g.Provider)
+		own, err := g.app.provisionProvider(ctx, g.Provider)
 		if err != nil {
 			return err
 		}

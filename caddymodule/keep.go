@@ -49,16 +49,22 @@ func (g *Gate) unseal(r *http.Request, p seal.Purpose, value string) ([]byte, er
 }
 
 // keepAttempt puts a login attempt into a cookie of its own, named after its state.
-func (g *Gate) keepAttempt(w http.ResponseWriter, r *http.Request, v *visit, attempt *authflow.Attempt) error {
+// With formPost it is one that a POST of the provider's site brings, and carries
+// what such a request does not bring.
+func (g *Gate) keepAttempt(w http.ResponseWriter, r *http.Request, v *visit, attempt *authflow.Attempt, formPost bool) error {
 	encoded, err := attempt.MarshalBinary()
 	if err != nil {
 		return err
 	}
-	sealed, err := g.seal(r, v.attemptPurpose(attempt.State), encoded)
+	carries := []byte{0}
+	if formPost {
+		carries = g.carry(r, v)
+	}
+	sealed, err := g.seal(r, v.attemptPurpose(attempt.State), append(carries, encoded...))
 	if err != nil {
 		return err
 	}
-	return g.cookies.SetAttempt(w, v.scope(), v.cookies, attempt.State, sealed, authflow.AttemptLifetime, false)
+	return g.cookies.SetAttempt(w, v.scope(), v.cookies, attempt.State, sealed, authflow.AttemptLifetime, formPost)
 }
 
 // takeAttempt finds the attempt that a state belongs to, in this browser, and
@@ -75,9 +81,13 @@ func (g *Gate) takeAttempt(w http.ResponseWriter, r *http.Request, v *visit, sta
 	}
 	encoded, err := g.unseal(r, v.attemptPurpose(state), sealed)
 	var unknownKey *seal.UnknownKeyError
-	if errors.As(err, &unknownKey) && unknownKey.Newer {
+	switch {
+	case errors.As(err, &unknownKey) && unknownKey.Newer, errors.Is(err, session.ErrUnavailable):
 		return nil, sessionProblem(err)
+	case err != nil:
+		return nil, authflow.NewError(authflow.ReasonStateUnknown, err)
 	}
+	encoded, err = v.takeCarried(encoded)
 	if err != nil {
 		return nil, authflow.NewError(authflow.ReasonStateUnknown, err)
 	}

@@ -1,8 +1,10 @@
 package caddymodule
 
 import (
+	"context"
 	"crypto/rand"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -74,6 +76,9 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, v *visit, returnT
 	if err := g.sessions.Clear(w, v.cookies, v.scope()); err != nil {
 		return g.fail(w, r, v, err)
 	}
+	if live != nil {
+		g.revokeTokens(r, p, live.Session())
+	}
 	w.Header().Set("Clear-Site-Data", `"cache"`)
 	switch {
 	case location != "":
@@ -82,6 +87,21 @@ func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, v *visit, returnT
 		return redirect(w, returnTo)
 	}
 	return redirect(w, v.endpoint("signed-out"))
+}
+
+// revokePatience is how long a sign-out waits for the provider to revoke.
+const revokePatience = 2 * time.Second
+
+// revokeTokens has the provider end what a session that is over could have gone on
+// using (RFC 7009). The browser is signed out whatever comes of it.
+func (g *Gate) revokeTokens(r *http.Request, p *provider, s *session.Session) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), revokePatience)
+	defer cancel()
+	err := p.client.Revoke(ctx, authflow.RevokeRequest{RefreshToken: s.RefreshToken, AccessToken: s.AccessToken})
+	if err != nil {
+		g.logger.Warn("the tokens of a session that was signed out could not be revoked",
+			zap.String("reason", string(authflow.ReasonOf(err))), zap.Error(err), zap.String("provider", p.name))
+	}
 }
 
 // endSessionURL is where the provider ends its own session. The state carries

@@ -25,6 +25,9 @@ type finished struct {
 // keepFinished marks a finished sign-in.
 func (g *Gate) keepFinished(w http.ResponseWriter, r *http.Request, v *visit) error {
 	mark := g.finishedBefore(r, v)
+	if len(mark.At) == 0 && v.carried.finished != 0 {
+		mark.At = []int64{v.carried.finished}
+	}
 	mark.At = append(mark.At, g.now().Unix())
 	mark.At = mark.At[max(0, len(mark.At)-2):]
 	mark.Bytes, mark.Lines = 0, 0

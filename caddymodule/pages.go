@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
@@ -141,7 +143,10 @@ func (g *Gate) errorPage(w http.ResponseWriter, r *http.Request, v *visit, statu
 		p.Title = "Not signed in"
 	}
 	again, retry := "/", "/"
-	if name, ours := g.endpoint(r); !ours {
+	name, ours := g.endpoint(r)
+	// A POST of another site brings people here too: form_post, OIDC Core 4.
+	person := r.Method == http.MethodGet || ours && (name == "callback" || name == "login")
+	if !ours {
 		again = v.policy().OwnTarget(originalTarget(r))
 		retry = again
 	} else if name == "login" {
@@ -158,9 +163,9 @@ func (g *Gate) errorPage(w http.ResponseWriter, r *http.Request, v *visit, statu
 		}
 		p.Another = v.anotherURL(again)
 		p.SignOut = v.endpoint("logout")
-	case e.Kind == authflow.Unavailable && r.Method == http.MethodGet:
+	case e.Kind == authflow.Unavailable && person:
 		p.Retry = retry
-	case e.Kind != authflow.Internal && r.Method == http.MethodGet:
+	case e.Kind != authflow.Internal && person:
 		p.SignIn = v.loginURL(again)
 	case e.Kind == authflow.NoLogin:
 		p.SignIn = v.loginURL("")
@@ -175,6 +180,15 @@ func (g *Gate) chooserPage(w http.ResponseWriter, r *http.Request, v *visit, o l
 		more := []string{"provider", provider.name}
 		if o.prompt != "" {
 			more = append(more, "prompt", o.prompt)
+		}
+		passed, err := provider.client.RequestParameters(o.query)
+		if err != nil {
+			return g.fail(w, r, v, err)
+		}
+		for _, name := range slices.Sorted(maps.Keys(passed)) {
+			if name != "prompt" || o.prompt == "" {
+				more = append(more, name, passed[name])
+			}
 		}
 		p.Choices = append(p.Choices, choice{Name: provider.name, URL: v.loginURL(o.returnTo, more...)})
 	}

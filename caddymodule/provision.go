@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"cmp"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,6 +32,9 @@ type provider struct {
 	// public: anybody can have an account there, so that "anyone who can sign
 	// in" is the whole world.
 	public bool
+	// refreshInterval is when a session is refreshed whatever its access token says;
+	// 0 is never.
+	refreshInterval time.Duration
 }
 
 // preset is what is known of a kind of provider.
@@ -97,7 +99,7 @@ func resolveOptional(what, raw string) (string, error) {
 }
 
 // provisionProvider turns the configuration into a client of the protocol.
-func (a *App) provisionProvider(c *ProviderConfig) (*provider, error) {
+func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider, error) {
 	if !providerName.MatchString(c.name()) {
 		return nil, fmt.Errorf("provider name %q: use letters a-z, digits, _ and -", c.name())
 	}
@@ -106,8 +108,14 @@ func (a *App) provisionProvider(c *ProviderConfig) (*provider, error) {
 		return nil, fmt.Errorf("provider %s: no preset %q; there are %s", c.name(), c.Preset, strings.Join(presetNames(), ", "))
 	}
 	config, err := c.client(known)
+	if err == nil {
+		err = c.provisionNetwork(ctx, &config)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
+	}
+	if c.RefreshInterval < 0 {
+		return nil, fmt.Errorf("provider %s: refresh_interval must be longer than 0", c.name())
 	}
 	config.Logger = a.slogger
 	p := &provider{
@@ -116,6 +124,8 @@ func (a *App) provisionProvider(c *ProviderConfig) (*provider, error) {
 		emailTrusted: c.InsecureUnverifiedEmail,
 		paths:        make(map[string]string),
 		public:       isPublicIssuer(config.Issuer),
+
+		refreshInterval: time.Duration(c.RefreshInterval),
 	}
 	if err := p.provisionClaims(c); err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
@@ -202,12 +212,13 @@ func (c *ProviderConfig) client(known preset) (authflow.Config, error) {
 	default:
 		return config, fmt.Errorf("userinfo: %q is none of off, on_missing_claims, required", c.UserInfo)
 	}
-	if c.InsecureSkipTLSVerify {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the user's explicit choice, warned about
-		config.Transport = transport
+	config.UserInfoAlg = c.UserInfoSignedResponseAlg
+	for _, step := range []func(*authflow.Config) error{c.provisionRequest, c.provisionKeys, c.provisionSecret} {
+		if err := step(&config); err != nil {
+			return config, err
+		}
 	}
-	return config, c.provisionSecret(&config)
+	return config, nil
 }
 
 // errSecret says that the client secret is not there, without saying what is.
@@ -236,7 +247,10 @@ func (c *ProviderConfig) provisionSecret(config *authflow.Config) error {
 		return nil
 	}
 	if c.ClientSecret == "" {
-		return fmt.Errorf("client_secret is needed (or client_auth none, for a public client)")
+		if config.ClientKeys != nil || config.MutualTLS {
+			return nil
+		}
+		return fmt.Errorf("client_secret is needed (or client_key, client_certificate, or client_auth none, for a public client)")
 	}
 	raw := c.ClientSecret
 	config.ClientSecret = func() (secret.String, error) {
@@ -271,7 +285,12 @@ func (a *App) acquireClient(c *ProviderConfig, config authflow.Config) (*authflo
 	if err != nil {
 		return nil, err
 	}
-	digest := sha256.Sum256(fmt.Appendf(encoded, "|%q|%q|%q", config.Issuer, config.ClientID, config.Scopes))
+	encoded = fmt.Appendf(encoded, "|%q|%q|%q|%q|%q|%q", config.Issuer, config.ClientID, config.Scopes, config.Reach, config.Endpoints, config.Parameters)
+	if t, is := config.Transport.(*http.Transport); is && t.TLSClientConfig.RootCAs != nil || strings.Contains(c.ForwardProxyURL, "{") {
+		// The text does not say what is in the file: a reload follows it.
+		encoded = append(encoded, a.load...)
+	}
+	digest := sha256.Sum256(encoded)
 	key := string(digest[:])
 	client, _, err := clientPool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		client, err := authflow.New(config)

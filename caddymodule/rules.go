@@ -23,18 +23,10 @@ func provisionRules(ctx caddy.Context, configs []Rule, need func(claim string)) 
 	for i := range configs {
 		config := &configs[i]
 		var compiled rule
-		if len(config.Match) > 0 {
-			loaded, err := ctx.LoadModule(config, "Match")
-			if err != nil {
-				return nil, fmt.Errorf("matcher of a rule: %w", err)
-			}
-			var sets caddyhttp.MatcherSets
-			if err := sets.FromInterface([]map[string]any{loaded.(map[string]any)}); err != nil {
-				return nil, fmt.Errorf("matcher of a rule: %w", err)
-			}
-			compiled.matchers = sets[0]
-		}
 		var err error
+		if compiled.matchers, err = loadMatchers(ctx, config, config.Match); err != nil {
+			return nil, err
+		}
 		if compiled.claims, err = provisionClaims(config); err != nil {
 			return nil, err
 		}
@@ -49,6 +41,23 @@ func provisionRules(ctx caddy.Context, configs []Rule, need func(claim string)) 
 		rules = append(rules, compiled)
 	}
 	return rules, nil
+}
+
+// loadMatchers loads the field Match of a rule or requirement; without any it counts
+// on all requests.
+func loadMatchers(ctx caddy.Context, owner any, match caddy.ModuleMap) (caddyhttp.MatcherSet, error) {
+	if len(match) == 0 {
+		return nil, nil
+	}
+	loaded, err := ctx.LoadModule(owner, "Match")
+	if err != nil {
+		return nil, fmt.Errorf("matcher of a rule: %w", err)
+	}
+	var sets caddyhttp.MatcherSets
+	if err := sets.FromInterface([]map[string]any{loaded.(map[string]any)}); err != nil {
+		return nil, fmt.Errorf("matcher of a rule: %w", err)
+	}
+	return sets[0], nil
 }
 
 // provisionClaims reads what a rule wants, and refuses one that could never mean

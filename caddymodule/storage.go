@@ -119,6 +119,9 @@ func (k *keyRing) retain(lifetime time.Duration) {
 	}
 }
 
+// longestLifetime is the longest that a session lives, of those that share the ring.
+func (k *keyRing) longestLifetime() time.Duration { return time.Duration(k.longest.Load()) }
+
 // Ring returns the keys. A ring that cannot be read again goes on being used; if
 // there is none yet, that is an error.
 func (k *keyRing) Ring(ctx context.Context) (*seal.Ring, error) {
@@ -183,7 +186,7 @@ func (k *keyRing) read(ctx context.Context, now time.Time) (*seal.Ring, error) {
 			return nil, err
 		}
 	}
-	return orderKeys(keys, now, time.Duration(k.longest.Load()))
+	return orderKeys(keys, now, k.longestLifetime())
 }
 
 func needsKey(keys []seal.Key, now time.Time) bool {

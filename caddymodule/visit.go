@@ -35,10 +35,13 @@ type visit struct {
 	clean    nameSet   // the identity headers that hold nothing but what gates have set
 	identity *identity // who passed, or nil; placeholders read it
 	refused  *identity // who did not, for the page that says so
+	carried  carried   // by the attempt of a callback
 	// authenticated: basic_auth has passed somebody before us.
 	authenticated bool
 	// demanded are the providers that every protecting gate so far accepts.
 	demanded []*provider
+	// stepUp is what they ask of a session.
+	stepUp stepUp
 }
 
 // receive cleans a request and computes its visit. A later gate of the same

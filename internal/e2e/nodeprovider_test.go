@@ -28,6 +28,9 @@ type NodeConfig struct {
 	AccessTokenSeconds int `json:"access_token_seconds,omitempty"`
 	// IDTokenClaims puts the claims of the scopes into the ID token too; by default only userinfo has them.
 	IDTokenClaims bool `json:"id_token_claims,omitempty"`
+	// Certificate and Key are files with which the provider speaks https; it then asks clients for a certificate.
+	Certificate string `json:"certificate,omitempty"`
+	Key         string `json:"key,omitempty"`
 }
 
 // NodeClient is a client's registration, in the names of OpenID Connect Dynamic Client Registration.
@@ -37,7 +40,16 @@ type NodeClient struct {
 	RedirectURIs           []string `json:"redirect_uris"`
 	PostLogoutRedirectURIs []string `json:"post_logout_redirect_uris,omitempty"`
 	BackchannelLogoutURI   string   `json:"backchannel_logout_uri,omitempty"`
-	TokenEndpointAuth      string   `json:"token_endpoint_auth_method,omitempty"`
+	// BackchannelLogoutSession has the provider put sid into its logout tokens.
+	BackchannelLogoutSession bool   `json:"backchannel_logout_session_required,omitempty"`
+	TokenEndpointAuth        string `json:"token_endpoint_auth_method,omitempty"`
+	// JWKS are the client's keys.
+	JWKS json.RawMessage `json:"jwks,omitempty"`
+	// JWKSURI is where the client publishes its keys.
+	JWKSURI string `json:"jwks_uri,omitempty"`
+	// RequirePAR refuses what was not pushed, RequireSigned what is not signed.
+	RequirePAR    bool `json:"require_pushed_authorization_requests,omitempty"`
+	RequireSigned bool `json:"require_signed_request_object,omitempty"`
 }
 
 // NodeUser is somebody who signs in with the subject as login name; there is no password.

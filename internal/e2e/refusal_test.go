@@ -128,8 +128,9 @@ func TestLoginRefusals(t *testing.T) {
 	wantReason(t, b.Navigate(s.HTTP()+"/oauth2/login?rd=//evil.example"), http.StatusBadRequest, "return_url_refused")
 	wantReason(t, b.Navigate(s.HTTP()+"/oauth2/login?provider=nobody"), http.StatusBadRequest, "unknown_provider")
 	wantReason(t, b.Do(subresource(t, s.HTTP()+"/oauth2/login", "no-cors", "image")), http.StatusUnauthorized, "no_session")
-	if page := b.Fetch(s.HTTP(), "POST", s.HTTP()+"/oauth2/login", nil, ""); page.Status != http.StatusMethodNotAllowed {
-		t.Errorf("POST login: %d", page.Status)
+	wantReason(t, b.Fetch(s.HTTP(), "POST", s.HTTP()+"/oauth2/login", nil, ""), http.StatusUnauthorized, "no_session")
+	if page := b.Fetch(s.HTTP(), "PUT", s.HTTP()+"/oauth2/login", nil, ""); page.Status != http.StatusMethodNotAllowed {
+		t.Errorf("PUT login: %d", page.Status)
 	}
 	if page := b.Navigate(s.HTTP() + "/oauth2/nothing"); page.Status != http.StatusNotFound {
 		t.Errorf("an endpoint that does not exist: %d", page.Status)

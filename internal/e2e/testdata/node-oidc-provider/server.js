@@ -1,6 +1,8 @@
 // An OpenID provider of another make, for the end-to-end tests: panva's oidc-provider on a free port of 127.0.0.1.
 // It reads E2E_CONFIG (see NodeConfig), writes "issuer <URL>" when it answers, and ends with its standard input.
 import { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
+import { readFileSync } from 'node:fs';
 import { Provider } from 'oidc-provider';
 
 const config = JSON.parse(process.env.E2E_CONFIG);
@@ -9,9 +11,12 @@ const users = new Map(config.users.map((user) => [user.sub, user]));
 process.stdin.resume();
 process.stdin.on('end', () => process.exit(0));
 
-const server = createServer((req, res) => handle(req, res));
+// With a certificate it speaks https, and asks clients for theirs (RFC 8705).
+const server = config.certificate
+  ? createSecureServer({ cert: readFileSync(config.certificate), key: readFileSync(config.key), requestCert: true, rejectUnauthorized: false }, (req, res) => handle(req, res))
+  : createServer((req, res) => handle(req, res));
 await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
-const issuer = `http://127.0.0.1:${server.address().port}`;
+const issuer = `${config.certificate ? 'https' : 'http'}://127.0.0.1:${server.address().port}`;
 
 const provider = new Provider(issuer, {
   clients: config.clients.map((client) => ({
@@ -27,12 +32,16 @@ const provider = new Provider(issuer, {
     groups: ['groups'],
   },
   conformIdTokenClaims: !config.id_token_claims,
+  clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'self_signed_tls_client_auth', 'none'],
   cookies: { keys: ['only for tests'] },
   features: {
     devInteractions: { enabled: false },
     rpInitiatedLogout: { enabled: true, logoutSource: logoutPage, postLogoutSuccessSource: loggedOutPage },
     backchannelLogout: { enabled: true },
     revocation: { enabled: true },
+    pushedAuthorizationRequests: { enabled: true },
+    mTLS: { enabled: true, selfSignedTlsClientAuth: true, getCertificate: (ctx) => ctx.socket.getPeerX509Certificate?.() },
+    requestObjects: { request: true },
   },
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
   issueRefreshToken: async (_, client) => client.grantTypeAllowed('refresh_token'),

@@ -1,0 +1,88 @@
+package caddymodule
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
+)
+
+// parseEndpoint reads one address of the provider that is set by hand, or off.
+func parseEndpoint(d *caddyfile.Dispenser, p *ProviderConfig) error {
+	args, err := values(d)
+	if err != nil {
+		return err
+	}
+	if len(args) != 2 {
+		return d.Err("endpoint takes a name and its URL, or off")
+	}
+	name := args[0]
+	if !slices.Contains(authflow.EndpointNames(), name) {
+		return d.Errf("endpoint: %q is none of %s", name, strings.Join(authflow.EndpointNames(), ", "))
+	}
+	if p.Endpoint[name] != "" {
+		return d.Errf("endpoint %s is already given", name)
+	}
+	if p.Endpoint == nil {
+		p.Endpoint = make(map[string]string)
+	}
+	p.Endpoint[name] = args[1]
+	return nil
+}
+
+// parseTrustPool reads a source of authorities, as the http transport of
+// reverse_proxy does: a module of Caddy's, with its own arguments and block.
+func parseTrustPool(d *caddyfile.Dispenser, p *ProviderConfig) error {
+	if !d.NextArg() {
+		return d.Err("tls_trust_pool takes the name of a module: file, system, inline, ...")
+	}
+	name := d.Val()
+	module, err := caddyfile.UnmarshalModule(d, "tls.ca_pool.source."+name)
+	if err != nil {
+		return err
+	}
+	source, is := module.(caddytls.CA)
+	if !is {
+		return d.Errf("tls_trust_pool: %s is no source of authorities", name)
+	}
+	p.TLSTrustPool = caddyconfig.JSONModuleObject(source, "provider", name, nil)
+	return nil
+}
+
+// parseRequire reads what a session has to be besides valid.
+func parseRequire(h httpcaddyfile.Helper, d *caddyfile.Dispenser, g *GateConfig) error {
+	matchers, args, err := ruleArguments(h, d)
+	if err != nil {
+		return err
+	}
+	if len(args) < 2 {
+		return d.Err("require takes acr and its values, or max_age and a duration")
+	}
+	requirement := Requirement{Match: matchers}
+	switch args[0] {
+	case "acr":
+		requirement.ACR = args[1:]
+	case "max_age":
+		if len(args) != 2 {
+			return d.Errf("require max_age takes one duration, not %d values", len(args)-1)
+		}
+		maxAge, err := caddy.ParseDuration(args[1])
+		if err != nil {
+			return d.Errf("require max_age: %q is no duration: %v", args[1], err)
+		}
+		if maxAge < shortestMaxAge {
+			return d.Errf("require max_age: less than %s passes before the page is there", shortestMaxAge)
+		}
+		requirement.MaxAge = caddy.Duration(maxAge)
+	default:
+		return d.Errf("require %s: there are acr and max_age", args[0])
+	}
+	g.Require = append(g.Require, requirement)
+	return nil
+}
