@@ -87,6 +87,7 @@ func published(t *testing.T, at string) []string {
 // OIDC Core 9, RFC 9126, RFC 9101: a client with a key signs and pushes its requests. The provider knows its keys from
 // the endpoint `jwks`, so a new key that stands there works at once.
 func TestClientKey(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	first, next := filepath.Join(folder, "first.pem"), filepath.Join(folder, "next.pem")
 	writeKey(t, first)
@@ -135,6 +136,7 @@ func TestClientKey(t *testing.T) {
 
 // RFC 8705: the certificate proves the client, at the endpoints of the aliases.
 func TestClientCertificate(t *testing.T) {
+	t.Parallel()
 	folder, server := t.TempDir(), t.TempDir()
 	certificate, key := writeCertificate(t, folder)
 	serverFile, serverKey := writeCertificate(t, server)
@@ -169,6 +171,7 @@ func TestClientCertificate(t *testing.T) {
 
 // Standards 20, SEC-67: what a link to the login may pass on is an allow-list, and replaces nothing of ours.
 func TestParameters(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, clientSite("client_secret {$CLIENT_SECRET}\nparam hd example.com\nparam ui_locales en\nparam_from_request login_hint ui_locales acr_values"))
 	asked := func(query string) url.Values {
 		t.Helper()
@@ -217,6 +220,7 @@ func TestParameters(t *testing.T) {
 
 // With several providers the choice between them keeps what the link says, for whom it may be passed on to.
 func TestParametersThroughTheChooser(t *testing.T) {
+	t.Parallel()
 	s := &Site{OP: testop.Start(t), App: StartApplication(t), t: t}
 	block := func(name, lines string) string {
 		return strings.Replace(providerBlock(s.OP), "provider {", "provider "+name+" {\n\t\t\t"+lines, 1)

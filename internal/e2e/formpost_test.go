@@ -51,6 +51,7 @@ func attemptCookies(h http.Header) (attempts, others []string) {
 // OAuth 2.0 Form Post Response Mode, rule 16: the answer is a POST of the provider's site, to which the browser brings
 // the attempt's cookie and no other.
 func TestFormPost(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, formPostSite())
 	b, home := NewBrowser(t), s.HTTPS("app.example.test")
 
@@ -90,6 +91,7 @@ func TestFormPost(t *testing.T) {
 
 // SEC-100: a new sign-in ends the session before, which its POST does not bring; also that of a copy.
 func TestFormPostEndsTheSessionBefore(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, formPostSite())
 	b, home := NewBrowser(t), s.HTTPS("app.example.test")
 	b.Submit(b.Navigate(home+"/"), "callback", nil)
@@ -106,6 +108,7 @@ func TestFormPostEndsTheSessionBefore(t *testing.T) {
 
 // With a strict session cookie a page in between begins a navigation of this site's own.
 func TestFormPostStrict(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, strings.Replace(formPostSite(), "\n\t}\n}\nhttps", "\n\t\tsession {\n\t\t\tcookie_same_site strict\n\t\t}\n\t}\n}\nhttps", 1))
 	b, home := NewBrowser(t), s.HTTPS("app.example.test")
 	page := b.Submit(b.Navigate(home+"/deep?x=1"), "callback", nil)
@@ -120,6 +123,7 @@ func TestFormPostStrict(t *testing.T) {
 // P10: a browser that does not keep its session is stopped here too, though no POST brings the mark of the sign-ins
 // before.
 func TestFormPostLoop(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, formPostSite())
 	b, home := NewBrowser(t), s.HTTPS("app.example.test")
 	for range 2 {
@@ -131,6 +135,7 @@ func TestFormPostLoop(t *testing.T) {
 
 // What the provider or a stranger sends wrong ends on our page, and starts no sign-in.
 func TestFormPostRefused(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, formPostSite())
 	home := s.HTTPS("app.example.test")
 	for name, test := range map[string]struct {
@@ -164,6 +169,7 @@ func TestFormPostRefused(t *testing.T) {
 
 // A callback that cannot be judged now says so, and is not taken for a stray one.
 func TestFormPostWithoutKeys(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, formPostSite())
 	b := NewBrowser(t)
 	page := b.Navigate(s.HTTPS("app.example.test") + "/")

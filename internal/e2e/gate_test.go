@@ -130,6 +130,7 @@ http://localhost:{$PORT} {
 `
 
 func TestSignInAndOut(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	b := NewBrowser(t)
 

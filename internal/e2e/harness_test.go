@@ -18,6 +18,7 @@ import (
 // What the harness promises, without the gate.
 
 func TestCaddyStartsReloadsRestarts(t *testing.T) {
+	t.Parallel()
 	c := StartCaddy(t, "http://localhost:{$PORT} {\n\trespond \"one {$WORD}\"\n}", "WORD=word")
 	b := NewBrowser(t)
 	if p := b.Navigate(c.HTTP()); p.Status != http.StatusOK || p.Body != "one word" {
@@ -52,12 +53,14 @@ func TestCaddyStartsReloadsRestarts(t *testing.T) {
 }
 
 func TestCaddyRefuses(t *testing.T) {
+	t.Parallel()
 	if logs := CaddyFails(t, "http://localhost:{$PORT} {\n\tno_such_directive\n}"); !strings.Contains(logs, "no_such_directive") {
 		t.Errorf("Caddy said %q", logs)
 	}
 }
 
 func TestHTTPS(t *testing.T) {
+	t.Parallel()
 	c := StartCaddy(t, `https://app.example.test:{$PORT} {
 	tls {$CERT} {$KEY}
 	header Set-Cookie "__Host-a=1; Secure; Path=/"
@@ -71,6 +74,7 @@ func TestHTTPS(t *testing.T) {
 }
 
 func TestBrowserSendsWhatABrowserSends(t *testing.T) {
+	t.Parallel()
 	c := StartCaddy(t, `https://app.example.test:{$PORT}, https://wiki.example.test:{$PORT}, https://app.other.test:{$PORT} {
 	tls {$CERT} {$KEY}
 	handle /set {
@@ -112,6 +116,7 @@ func TestBrowserSendsWhatABrowserSends(t *testing.T) {
 
 // Fetch Metadata 2: nothing is sent to an origin that is not potentially trustworthy; localhost is.
 func TestBrowserOverPlainHTTP(t *testing.T) {
+	t.Parallel()
 	c := StartCaddy(t, "http://:{$PORT} {\n\trespond \"[{http.request.header.Sec-Fetch-Mode}]\"\n}")
 	b := NewBrowser(t)
 	if got := b.Navigate("http://app.example.test:" + c.Port).Body; got != "[]" {

@@ -166,6 +166,7 @@ func TestHeaderCorpus(t *testing.T) {
 
 // SEC-21: Caddy drops names with underscores and dots itself, and can be told not to; the gate does not rely on it.
 func TestHeaderNamesThatCaddyLetsThrough(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, strings.Replace(secureSite, "{\n", "{\n\tservers {\n\t\texpected_underscore_headers x_* remote_*\n\t\texpected_dot_headers x.* remote.*\n\t}\n", 1), staff)
 	cookie := sessionCookie(t, s, "alice")
 	for _, name := range []string{"X_Forwarded_User", "X_FORWARDED_GROUPS", "Remote_User", "X.Forwarded.User", "Remote.User", "X_Team"} {
@@ -309,6 +310,7 @@ func TestBenignTargets(t *testing.T) {
 // An upgrade to h2c on a public path must not open a tunnel to an upstream that speaks it: requests inside would pass
 // no check.
 func TestUpgradeToH2C(t *testing.T) {
+	t.Parallel()
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -331,6 +333,7 @@ func TestUpgradeToH2C(t *testing.T) {
 
 // Trailers reach the upstream: those that say who is calling do not, announced or not.
 func TestIdentityInTrailers(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, secureSite, staff)
 	page := raw(t, s, "POST /public/x HTTP/1.1\r\nHost: app.example.test:"+s.Port+"\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n"+
 		"Trailer: X-Forwarded-User, X-Checksum\r\n\r\n4\r\nbody\r\n0\r\nX-Forwarded-User: admin\r\nX-Checksum: abc\r\nRemote-User: admin\r\nX_Forwarded_Groups: admins\r\n\r\n")
@@ -351,6 +354,7 @@ func TestIdentityInTrailers(t *testing.T) {
 
 // A session that was ended gives no identity on a public path either.
 func TestEndedSessionOnAPublicPath(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, secureSite, staff)
 	at := s.HTTPS("app.example.test")
 	b := NewBrowser(t)
@@ -372,6 +376,7 @@ func TestEndedSessionOnAPublicPath(t *testing.T) {
 
 // P13, SEC-108: what another site has the browser send with our cookie is refused.
 func TestCrossOrigin(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, secureSite, staff)
 	at := s.HTTPS("app.example.test")
 	b := NewBrowser(t)

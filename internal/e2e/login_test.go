@@ -15,6 +15,7 @@ import (
 
 // P06, P03, P13, P26: what is no navigation gets 401 with the reason and the login URL: no redirect, no cookie.
 func TestOnlyNavigationsSignIn(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	b := NewBrowser(t)
 	at := s.HTTP()
@@ -72,6 +73,7 @@ func prefetch(t *testing.T, rawURL string) *http.Request {
 
 // P02: ten tabs start a sign-in and finish in any order; all arrive where they wanted to go.
 func TestTenTabs(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	b := NewBrowser(t)
 	type tab struct{ target, authorization string }
@@ -94,6 +96,7 @@ func TestTenTabs(t *testing.T) {
 
 // P03: at most twelve attempts are kept, the oldest goes first, and the newest works.
 func TestAttemptsAreBounded(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	b := NewBrowser(t)
 	var last string
@@ -118,6 +121,7 @@ func TestAttemptsAreBounded(t *testing.T) {
 
 // P23: a callback that is stale, used or of no attempt: who is signed in goes on, who is not may begin again.
 func TestStrayCallback(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	b := NewBrowser(t)
 	start := b.Step(s.HTTP() + "/wanted")
@@ -158,6 +162,7 @@ func TestStrayCallback(t *testing.T) {
 
 // P10: a browser that drops the session cookie ends on a page that says why; P38: twenty abandoned sign-ins do not count.
 func TestLoginLoop(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	b := NewBrowser(t)
 	for range 20 {
@@ -192,6 +197,7 @@ func TestLoginLoop(t *testing.T) {
 
 // Signing out and in again is no loop.
 func TestSignOutAndInAgainIsNoLoop(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	b := NewBrowser(t)
 	for i := range 5 {
@@ -225,6 +231,7 @@ func TestTwoHundredUsersAtOnce(t *testing.T) {
 
 // P22: who is signed in and may not pass is told so, and can use another account; nobody asks the provider meanwhile.
 func TestDenied(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, `{
 	gatehouse {
 		{$PROVIDER}
@@ -278,6 +285,7 @@ http://localhost:{$PORT} {
 
 // SEC-67: nothing of a link reaches the provider but what is on the list, and nothing replaces ours.
 func TestLoginLinkParameters(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	b := NewBrowser(t)
 	page := b.Step(s.HTTP() + "/oauth2/login?" + url.Values{
@@ -301,6 +309,7 @@ func TestLoginLinkParameters(t *testing.T) {
 
 // An error of the provider gives a page and no loop, and nothing of it is executed (SEC-47).
 func TestProviderAnswersWithAnError(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	s.OP.Set(func(b *testop.Behaviour) {
 		b.AuthorizationError = "access_denied"

@@ -179,6 +179,7 @@ http://localhost:{$PORT} {
 
 // A certificate of an authority that is not trusted stops every call: nothing is believed of it.
 func TestTrustPool(t *testing.T) {
+	t.Parallel()
 	op := testop.Start(t)
 	front := startTLS(t, op)
 	op.Set(speakAs(front.URL))
@@ -207,6 +208,7 @@ func TestTrustPool(t *testing.T) {
 
 // A trust pool that changes its file is followed at a reload, though the configuration is the same.
 func TestTrustPoolIsReadAtAReload(t *testing.T) {
+	t.Parallel()
 	op := testop.Start(t)
 	front := startTLS(t, op)
 	op.Set(speakAs(front.URL))
@@ -244,6 +246,7 @@ func writeOtherAuthority(t *testing.T) string {
 
 // What cannot be is an error when the configuration is loaded.
 func TestNetworkIsRefused(t *testing.T) {
+	t.Parallel()
 	for line, says := range map[string]string{
 		"tls_trust_pool file /no/such/file":        "tls_trust_pool",
 		"forward_proxy_url ftp://proxy.test":       "forward_proxy_url",
@@ -269,6 +272,7 @@ func TestNetworkIsRefused(t *testing.T) {
 
 // A provider without metadata, and one whose metadata says too much.
 func TestEndpointsByHand(t *testing.T) {
+	t.Parallel()
 	const client = "\n\t\t\tissuer {$ISSUER}\n\t\t\tclient_id {$CLIENT_ID}\n\t\t\tclient_secret {$CLIENT_SECRET}\n\t\t\t"
 	for name, test := range map[string]struct {
 		lines     string
@@ -299,6 +303,7 @@ func TestEndpointsByHand(t *testing.T) {
 // Plan Basic, module oidcc-client-test-userinfo-signed: the claims of a signed userinfo answer are the user's; one that is not
 // signed signs nobody in.
 func TestSignedUserinfo(t *testing.T) {
+	t.Parallel()
 	caddyfile := strings.Replace(oneSite, "{$PROVIDER}", `provider {
 			issuer        {$ISSUER}
 			client_id     {$CLIENT_ID}

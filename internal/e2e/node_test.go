@@ -9,6 +9,7 @@ import (
 
 // A provider that we did not write: sign-in with consent, claims from userinfo, refresh with rotation, sign-out there too.
 func TestNodeProviderBehindTheGate(t *testing.T) {
+	t.Parallel()
 	app := StartApplication(t)
 	port := freePort(t)
 	p := StartNodeProvider(t, NodeConfig{

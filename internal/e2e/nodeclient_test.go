@@ -18,6 +18,7 @@ import (
 // A provider that we did not write takes our pushed requests and answers by form_post, and takes what a key of ours has
 // signed: assertions and request objects, verified with what the endpoint `jwks` publishes.
 func TestNodeProviderTakesWhatWeSend(t *testing.T) {
+	t.Parallel()
 	key := filepath.Join(t.TempDir(), "key.pem")
 	writeKey(t, key)
 	for name, test := range map[string]struct {
@@ -98,6 +99,7 @@ func TestNodeProviderTakesWhatWeSend(t *testing.T) {
 
 // RFC 8705: a certificate that the provider knows by its key proves the client, at sign-in, refresh and push.
 func TestNodeProviderKnowsOurCertificate(t *testing.T) {
+	t.Parallel()
 	certificate, key := writeCertificate(t, t.TempDir())
 	serverCertificate, serverKey := writeCertificate(t, t.TempDir())
 	authority := writeAuthority(t)

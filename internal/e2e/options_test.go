@@ -18,6 +18,7 @@ func withGate(lines string) string {
 }
 
 func TestUnauthenticated(t *testing.T) {
+	t.Parallel()
 	for word, status := range map[string]int{"login": http.StatusSeeOther, "reject": http.StatusUnauthorized, "pass": http.StatusOK} {
 		t.Run(word, func(t *testing.T) {
 			t.Parallel()
@@ -43,6 +44,7 @@ func TestUnauthenticated(t *testing.T) {
 }
 
 func TestReportOnly(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, withGate("report_only\n\t\tdeny groups staff"), staff)
 	b := NewBrowser(t)
 	if got := seen(t, b.Navigate(s.HTTP()+"/x")); got.Header.Get("X-Forwarded-User") != "alice" {
@@ -55,6 +57,7 @@ func TestReportOnly(t *testing.T) {
 }
 
 func TestHeaders(t *testing.T) {
+	t.Parallel()
 	for word, want := range map[string]map[string]string{
 		"headers forwarded":                  {"X-Forwarded-User": "alice", "X-Forwarded-Groups": "staff", "X-Forwarded-Email": "alice@example.com"},
 		"headers remote":                     {"Remote-User": "alice", "Remote-Groups": "staff", "Remote-Email": "alice@example.com", "Remote-Name": "alice"},
@@ -89,6 +92,7 @@ func TestHeaders(t *testing.T) {
 // {http.auth.user.*} are what other directives, the access log and expressions know of the user; nothing in them is
 // expanded again (SEC-27).
 func TestPlaceholders(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, `{
 	gatehouse {
 		{$PROVIDER}
@@ -134,6 +138,7 @@ http://localhost:{$PORT} {
 
 // `errors pass` leaves refusals to handle_errors, with their status and headers.
 func TestErrorsPass(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, `{
 	gatehouse {
 		{$PROVIDER}
@@ -162,6 +167,7 @@ http://localhost:{$PORT} {
 }
 
 func TestReturnAndLogoutTargets(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, withGate("return_to https://other.example.com\n\t\tpost_logout https://www.example.com/bye\n\t\tbase_path /.auth"))
 	b := NewBrowser(t)
 	page := b.Step(s.HTTP() + "/.auth/login?rd=" + url.QueryEscape("https://other.example.com/x"))
@@ -201,6 +207,7 @@ func TestReturnAndLogoutTargets(t *testing.T) {
 }
 
 func TestTrustedOrigins(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, withGate("trusted_origins https://friend.example.com"))
 	b := NewBrowser(t)
 	b.Navigate(s.HTTP() + "/")
@@ -221,6 +228,7 @@ func TestTrustedOrigins(t *testing.T) {
 
 // Several providers: a page to choose, prefixed users and groups, and the chosen one is asked.
 func TestSeveralProviders(t *testing.T) {
+	t.Parallel()
 	s := &Site{OP: testop.Start(t, staff), App: StartApplication(t), t: t}
 	second := testop.Start(t, func(p *testop.Provider) {
 		p.User = testop.User{Subject: "1", Name: "alice", Groups: []string{"staff"}, Extra: map[string]any{"org": "evil"}}
@@ -267,6 +275,7 @@ http://localhost:{$PORT} {
 
 // SEC-93: userinfo tells the site's own scripts what the upstream is told: no token, and nothing to another site.
 func TestUserinfoEndpoint(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, withGate("header X-Team team"), func(p *testop.Provider) {
 		p.User = testop.User{Subject: "1", Name: "alice", Groups: []string{"staff"}, Email: "a@example.com", Extra: map[string]any{"team": "red", "secret": "x"}}
 	})
@@ -304,6 +313,7 @@ func TestUserinfoEndpoint(t *testing.T) {
 
 // Claims under names of our own, nested ones, and those that only userinfo has.
 func TestClaims(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, strings.NewReplacer(
 		"user_claim    preferred_username", "user_claim preferred_username\n\t\t\tclaim roles from realm_access.roles\n\t\t\tclaim team from https://example.com/team",
 		"public /public/*", "allow roles admin\n\t\theader X-Team team\n\t\theader X-Roles roles",
@@ -330,6 +340,7 @@ func TestClaims(t *testing.T) {
 
 // A later gate that does not match a request leaves what the outermost has told.
 func TestLaterGateThatDoesNotMatch(t *testing.T) {
+	t.Parallel()
 	s := &Site{OP: testop.Start(t, func(p *testop.Provider) {
 		p.User = testop.User{Subject: "1", Name: "two:root", Groups: []string{"two:admins"}}
 	}), App: StartApplication(t), t: t}
@@ -358,6 +369,7 @@ http://localhost:{$PORT} {
 
 // An address that does not fit into an attempt is shortened, and signs in all the same.
 func TestLongAddress(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	for _, length := range []int{1000, 2400, 3000, 6000, 12000} {
 		page := NewBrowser(t).Navigate(s.HTTP() + "/dashboard?q=" + strings.Repeat("x", length))
@@ -369,6 +381,7 @@ func TestLongAddress(t *testing.T) {
 
 // P36: neither code nor token stands in any log, the access log included, at the finest level.
 func TestLogsHoldNoSecret(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, strings.Replace(strings.Replace(oneSite, "{\n", "{\n\tdebug\n", 1), "\tgatehouse {\n\t\tpublic", "\tlog\n\tgatehouse {\n\t\tpublic", 1), shortTokens)
 	b := NewBrowser(t)
 	page := b.Navigate(s.HTTP() + "/")
@@ -436,6 +449,7 @@ func TestCookieOnAPublicAnswer(t *testing.T) {
 
 // A browser that looks ahead at the sign-out link has not been asked to sign out.
 func TestPrefetchedSignOut(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	b := NewBrowser(t)
 	seen(t, b.Navigate(s.HTTP()+"/"))
@@ -448,6 +462,7 @@ func TestPrefetchedSignOut(t *testing.T) {
 
 // What basic_auth before the gate says of the user is not what the gate says.
 func TestBasicAuthBefore(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, `{
 	gatehouse {
 		{$PROVIDER}
@@ -486,6 +501,7 @@ http://localhost:{$PORT} {
 
 // Known names that are no claims of the provider reach the upstream, too.
 func TestHeadersOfKnownNames(t *testing.T) {
+	t.Parallel()
 	yes := true
 	s := StartSite(t, withGate("header X-Provider provider\n\t\theader X-Domain email_domain\n\t\theader X-Whom user"), func(p *testop.Provider) {
 		p.User = testop.User{Subject: "1", Name: "alice", Email: "alice@example.com", EmailVerified: &yes}
@@ -500,6 +516,7 @@ func TestHeadersOfKnownNames(t *testing.T) {
 
 // A health check without a Host header gets through where nobody needs to sign in.
 func TestNoHost(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, strings.Replace(secureSite, "https://app.example.test:{$PORT}", "https://:{$PORT}", 1), staff)
 	for path, status := range map[string]int{"/public/x": http.StatusOK, "/oauth2/ping": http.StatusOK, "/x": http.StatusBadRequest} {
 		page := raw(t, s, "GET "+path+" HTTP/1.0\r\n\r\n")
@@ -511,6 +528,7 @@ func TestNoHost(t *testing.T) {
 
 // Values of rules may come from the environment.
 func TestRuleFromTheEnvironment(t *testing.T) {
+	t.Parallel()
 	s := &Site{OP: testop.Start(t, staff), App: StartApplication(t), t: t}
 	s.Caddy = StartCaddy(t, s.fill(withGate("deny groups {env.BLOCKED_GROUP}")), "BLOCKED_GROUP=staff")
 	wantReason(t, NewBrowser(t).Navigate(s.HTTP()+"/"), http.StatusForbidden, "denied")
@@ -518,6 +536,7 @@ func TestRuleFromTheEnvironment(t *testing.T) {
 
 // Cookie options are what the browser is told.
 func TestCookieOptions(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ option, name, has, lacks string }{
 		{"lifetime 1h", "__Host-gatehouse", "; Max-Age=3600; HttpOnly; Secure; SameSite=Lax", "Domain"},
 		{"cookie_name sso", "__Host-sso", "; Path=/", "Domain"},
@@ -562,6 +581,7 @@ func TestCookieOptions(t *testing.T) {
 
 // A strict cookie: links of other sites find the session all the same, without a sign-in each.
 func TestStrictCookieAndLinksOfOthers(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, strings.NewReplacer("{$PROVIDER}\n", "{$PROVIDER}\n\t\tsession {\n\t\t\tcookie_same_site strict\n\t\t}\n",
 		"http://localhost:{$PORT} {", "https://app.example.test:{$PORT} {\n\ttls {$CERT} {$KEY}").Replace(oneSite))
 	b := NewBrowser(t)
@@ -584,6 +604,7 @@ func TestStrictCookieAndLinksOfOthers(t *testing.T) {
 
 // A second host of one cookie domain is signed in with the first.
 func TestCookieDomainIsShared(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, `{
 	gatehouse {
 		{$PROVIDER}

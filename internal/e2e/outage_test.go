@@ -125,6 +125,7 @@ http://localhost:{$PORT} {
 
 // SEC-101, SEC-102: a session that was ended stays ended after a restart, also for a copy of its cookie.
 func TestSignOutOutlivesTheProcess(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	b := NewBrowser(t)
 	page := b.Navigate(s.HTTP() + "/")
@@ -136,6 +137,7 @@ func TestSignOutOutlivesTheProcess(t *testing.T) {
 
 // A reload in the middle of a sign-in, and of a refresh: requests of the old configuration end well.
 func TestReloadWhileSigningIn(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	b := NewBrowser(t)
 	callback := b.Step(b.Step(s.HTTP() + "/wanted").Header.Get("Location")).Header.Get("Location")
@@ -157,6 +159,7 @@ func TestReloadWhileSigningIn(t *testing.T) {
 
 // A configuration that cannot mean what it says is refused, and never opens a door (SEC-11).
 func TestConfigurationIsRefused(t *testing.T) {
+	t.Parallel()
 	op := testop.Start(t)
 	s := &Site{OP: op, App: StartApplication(t), t: t}
 	for name, tt := range map[string]struct{ caddyfile, says string }{

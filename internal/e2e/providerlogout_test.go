@@ -64,6 +64,7 @@ func (s *Site) wantAlive(name string, b *Browser, alive bool) {
 // Rule 79 and OIDC Back-Channel Logout 2.7: a sid ends that session, with every copy of its cookies; a subject alone all of
 // that person's, and nobody else's. It holds after a reload and a restart; who signs in again is not touched.
 func TestBackchannelLogout(t *testing.T) {
+	t.Parallel()
 	for store, caddyfile := range stores {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
@@ -131,6 +132,7 @@ func TestBackchannelLogoutMeetsARefresh(t *testing.T) {
 
 // SEC-107, Back-Channel Logout 2.6 (8): a token counts once, also of two that come at once, and after a reload.
 func TestBackchannelLogoutOnce(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	body := signedLogout(t, s.OP, "sub-alice", "s", nil)
 	var mu sync.Mutex
@@ -161,6 +163,7 @@ func TestBackchannelLogoutOnce(t *testing.T) {
 // What the endpoint refuses: always 400 (405, 503), never 401 or a redirect, JSON, and nobody is signed out by it. The
 // modules of the suite are in TestConformance; every check of the token in authflow.
 func TestBackchannelLogoutRefuses(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	b := s.inSession("alice", "s")
 	sign := func(alg string, edit, header testop.Edit) string {
@@ -212,6 +215,7 @@ func TestBackchannelLogoutRefuses(t *testing.T) {
 
 // What cannot be verified or remembered now is 503, and the same token works later.
 func TestBackchannelLogoutLater(t *testing.T) {
+	t.Parallel()
 	t.Run("keys away", func(t *testing.T) {
 		s := StartSite(t, oneSite, faulty(testop.Fault{Status: 503}))
 		body := signedLogout(t, s.OP, "sub-alice", "", nil)
@@ -247,6 +251,7 @@ func TestBackchannelLogoutLater(t *testing.T) {
 // Two providers on a site, and two clients of one of them: the token's issuer and audience say whose it is, and a subject of
 // the one is nobody at the other, as is a jti.
 func TestBackchannelLogoutOfSeveralProviders(t *testing.T) {
+	t.Parallel()
 	second := testop.Start(t)
 	second.RotateKeys() // all providers of testop begin with one key
 	block := func(name string, op *testop.Provider) string {
@@ -281,6 +286,7 @@ func TestBackchannelLogoutOfSeveralProviders(t *testing.T) {
 // Sites that share a storage share what is ended, and it is remembered for as long as the longest session of any of them
 // lives.
 func TestBackchannelLogoutOfSeveralSites(t *testing.T) {
+	t.Parallel()
 	site := func(host, lifetime string) string {
 		return "https://" + host + ".example.test:{$PORT} {\n\ttls {$CERT} {$KEY}\n\tgatehouse {$ISSUER} {\n\t\tclient_id {$CLIENT_ID}\n\t\tclient_secret {$CLIENT_SECRET}\n" +
 			"\t\tsession {\n\t\t\tlifetime " + lifetime + "\n\t\t}\n\t}\n\treverse_proxy {$APP}\n}\n"
@@ -330,6 +336,7 @@ func frame(t *testing.T, b *Browser, target, dest string, crossSite bool) *Page 
 
 // Front-Channel Logout 2, SEC-107: the provider's page ends the session of this browser and nothing else.
 func TestFrontchannelLogout(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	op, err := url.Parse(s.OP.Issuer())
 	if err != nil {
@@ -398,6 +405,7 @@ func wantFramed(t *testing.T, page *Page, ancestor string) {
 
 // SameSite=None is what lets a provider of another site sign out by its frame.
 func TestFrontchannelLogoutOfAnotherSite(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, strings.NewReplacer("http://localhost:{$PORT} {", "https://app.example.test:{$PORT} {\n\ttls {$CERT} {$KEY}",
 		"{$PROVIDER}\n", "{$PROVIDER}\n\t\tsession {\n\t\t\tcookie_same_site none\n\t\t}\n").Replace(oneSite))
 	s.OP.Set(func(b *testop.Behaviour) { b.IDToken = testop.Edit{"sid": "s"} })
@@ -477,6 +485,7 @@ func failingRevocation(fault testop.Fault) func(*testop.Provider, *testop.Behavi
 
 // A provider that we did not write tells a second site, in another process, that somebody signed out at the first.
 func TestNodeProviderLogsOut(t *testing.T) {
+	t.Parallel()
 	app := StartApplication(t)
 	ports := []string{freePort(t), freePort(t)}
 	config := NodeConfig{Users: []NodeUser{{Subject: "ada", Name: "Ada"}}}

@@ -94,6 +94,7 @@ const trustLoopback = `servers {
 
 // The whole way through a proxy that ends TLS: Caddy in front of Caddy.
 func TestThroughAProxyThatEndsTLS(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, `{
 	`+trustLoopback+`
 	gatehouse {
@@ -128,6 +129,7 @@ https://app.example.test:{$PORT} {
 
 // A request whose Host is no host, or that a catch-all site gets under any name, never decides where codes go to but by its own name.
 func TestHostOfACatchAllSite(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, `{
 	gatehouse {
 		{$PROVIDER}

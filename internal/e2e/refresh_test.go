@@ -57,6 +57,7 @@ func TestRefreshOnce(t *testing.T) {
 
 // P05: a refresh that fails for now leaves the session; invalid_grant ends it at once, with every copy of its cookie.
 func TestRefreshFails(t *testing.T) {
+	t.Parallel()
 	for store, caddyfile := range stores {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
@@ -91,6 +92,7 @@ func TestRefreshFails(t *testing.T) {
 
 // P05: an answer of the token endpoint that speaks of the client or the network, not of the grant, ends no session.
 func TestRefreshIsAnsweredByNobody(t *testing.T) {
+	t.Parallel()
 	html := http.Header{"Content-Type": {"text/html"}}
 	for name, behave := range map[string]func(*testop.Behaviour){
 		"invalid_client":      func(b *testop.Behaviour) { b.RefreshError = "invalid_client" },
@@ -142,6 +144,7 @@ func TestRefreshHangs(t *testing.T) {
 // A refresh reaches the browser whatever becomes of the request that caused it: else the browser would be left with a
 // generation that counts no more.
 func TestRefreshIsDeliveredWithARefusal(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, strings.Replace(oneSite, "public /public/*", "deny /forbidden user alice", 1), shortTokens)
 	b := NewBrowser(t)
 	seen(t, b.Navigate(s.HTTP()+"/"))
@@ -156,6 +159,7 @@ func TestRefreshIsDeliveredWithARefusal(t *testing.T) {
 // P34, P31: without an ID token at refresh userinfo alone speaks: what it does not tell any more is gone, and an address
 // that it tells is not vouched for by what was said of another.
 func TestRefreshByUserinfoAlone(t *testing.T) {
+	t.Parallel()
 	yes := true
 	s := StartSite(t, strings.Replace(oneSite, "public /public/*", "allow groups staff", 1), func(p *testop.Provider) {
 		p.User = testop.User{Subject: "1", Name: "alice", Groups: []string{"staff"}, Email: "alice@example.com", EmailVerified: &yes}
@@ -204,6 +208,7 @@ func TestRefreshThatBringsNothing(t *testing.T) {
 
 // A configuration that reads the user or a claim from elsewhere is seen by sessions that live.
 func TestConfigurationReadsOtherwise(t *testing.T) {
+	t.Parallel()
 	with := func(provider, gate string) string {
 		return strings.NewReplacer("{$PROVIDER}", `provider {
 			issuer        {$ISSUER}
@@ -228,6 +233,7 @@ func TestConfigurationReadsOtherwise(t *testing.T) {
 
 // SEC-70: what a refresh brings of somebody else is not used, and ends the session.
 func TestRefreshOfSomebodyElse(t *testing.T) {
+	t.Parallel()
 	for name, behave := range map[string]func(*testop.Behaviour){
 		"another subject": func(b *testop.Behaviour) { b.RefreshedSubject = "mallory" },
 		"another issuer":  func(b *testop.Behaviour) { b.RefreshedIDToken = testop.Edit{"iss": "https://evil.example"} },
@@ -248,6 +254,7 @@ func TestRefreshOfSomebodyElse(t *testing.T) {
 
 // P34: a group that the provider takes away is gone with the next refresh, and the rules see it.
 func TestRefreshedClaimsAreJudged(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, strings.Replace(oneSite, "public /public/*", "allow groups staff", 1), shortTokens, staff)
 	b := NewBrowser(t)
 	seen(t, b.Navigate(s.HTTP()+"/"))
@@ -261,6 +268,7 @@ func TestRefreshedClaimsAreJudged(t *testing.T) {
 
 // A claim that the configuration begins to read is learned by a refresh, or by signing in again, once.
 func TestConfigurationReadsMore(t *testing.T) {
+	t.Parallel()
 	more := strings.Replace(oneSite, "public /public/*", "header X-Team team", 1)
 	for name, options := range map[string][]func(*testop.Provider){
 		"with a refresh token":    nil,

@@ -45,6 +45,7 @@ http://localhost:{$PORT} {
 
 // Each way in which a session is none, with its reason.
 func TestSessionRefusals(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, siteWith("lifetime 2s", "header X-Name name"))
 	b := NewBrowser(t)
 	wantReason(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/", nil, ""), http.StatusUnauthorized, "no_session")
@@ -83,6 +84,7 @@ func flip(c string) string {
 
 // Each way in which a sign-in comes to nothing although the provider granted it, or who is signed in may not pass.
 func TestSignInRefusals(t *testing.T) {
+	t.Parallel()
 	verified := false
 	many := make([]string, 2000)
 	for i := range many {
@@ -123,6 +125,7 @@ func TestSignInRefusals(t *testing.T) {
 
 // What a link asks of the login endpoint and cannot have.
 func TestLoginRefusals(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	b := NewBrowser(t)
 	wantReason(t, b.Navigate(s.HTTP()+"/oauth2/login?rd=//evil.example"), http.StatusBadRequest, "return_url_refused")
@@ -147,6 +150,7 @@ func TestLoginRefusals(t *testing.T) {
 
 // A session of a client that the configuration does not name any more is none.
 func TestSessionOfAnotherProvider(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	b := NewBrowser(t)
 	seen(t, b.Navigate(s.HTTP()+"/"))
@@ -157,6 +161,7 @@ func TestSessionOfAnotherProvider(t *testing.T) {
 
 // A matcher that fails is an error, and nothing passes (SEC-06).
 func TestMatcherThatFails(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, `{
 	gatehouse {
 		{$PROVIDER}
@@ -174,6 +179,7 @@ http://localhost:{$PORT} {
 
 // A host or a method that nobody can be signed in for.
 func TestRequestRefusals(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, secureSite, staff)
 	page := raw(t, s, "CONNECT /x HTTP/1.1\r\nHost: app.example.test:"+s.Port+"\r\n\r\n")
 	if page == nil {
@@ -192,6 +198,7 @@ func TestRequestRefusals(t *testing.T) {
 
 // Two replicas that do not share their keys say so, and do not send the browser round in circles.
 func TestKeysNotShared(t *testing.T) {
+	t.Parallel()
 	first := StartSite(t, oneSite)
 	b := NewBrowser(t)
 	b.Step(first.HTTP() + "/") // the first has a key now
@@ -211,6 +218,7 @@ func TestKeysNotShared(t *testing.T) {
 
 // Keys that cannot be read are an error, for sign-ins and for sessions, and never a new ring in silence.
 func TestKeysUnreadable(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	b := NewBrowser(t)
 	seen(t, b.Navigate(s.HTTP()+"/"))

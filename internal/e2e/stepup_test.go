@@ -17,6 +17,7 @@ var stepUpSite = strings.NewReplacer("public /public/*", "require /admin/* acr p
 // OIDC Core 3.1.2.1, RFC 9470 3: a session that is too weak signs in again where a person waits for a page, and comes back to
 // it; everything else is told what is missing.
 func TestStepUpACR(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, stepUpSite)
 	b := NewBrowser(t)
 	seen(t, b.Navigate(s.HTTP()+"/"))
@@ -54,6 +55,7 @@ func TestStepUpACR(t *testing.T) {
 // Rule 21, P10: a provider that does not deliver what it was asked for signs nobody in there, and nobody goes round in
 // circles; the session that was there goes on.
 func TestStepUpIsNotDelivered(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		path, code string
 		misbehave  func(*testop.Behaviour)
@@ -83,6 +85,7 @@ func TestStepUpIsNotDelivered(t *testing.T) {
 
 // OIDC Core 3.1.2.1: max_age.
 func TestStepUpMaxAge(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, stepUpSite, func(p *testop.Provider) {
 		p.Set(func(b *testop.Behaviour) { b.SignedInAgo = time.Hour })
 	})
@@ -133,6 +136,7 @@ func TestStepUpIsNotRefreshed(t *testing.T) {
 
 // A session that is there is judged as ever, where nobody has to have one; and where nobody is sent to sign in, nobody is.
 func TestStepUpWithUnauthenticated(t *testing.T) {
+	t.Parallel()
 	for word, want := range map[string]int{"pass": http.StatusSeeOther, "reject": http.StatusUnauthorized} {
 		t.Run(word, func(t *testing.T) {
 			t.Parallel()
@@ -149,6 +153,7 @@ func TestStepUpWithUnauthenticated(t *testing.T) {
 
 // What several gates and lines ask for is asked for at once, so that none undoes what another has asked for.
 func TestStepUpOfSeveralGates(t *testing.T) {
+	t.Parallel()
 	two := func(outer, inner string) string {
 		return strings.Replace(withGate(outer), "\treverse_proxy", "\troute /area/* {\n\t\tgatehouse {\n\t\t\t"+inner+"\n\t\t}\n\t\treverse_proxy {$APP}\n\t}\n\treverse_proxy", 1)
 	}
@@ -166,6 +171,7 @@ func TestStepUpOfSeveralGates(t *testing.T) {
 
 // With several providers a session that is too weak is made stronger at its own, without asking which.
 func TestStepUpAtTheSameProvider(t *testing.T) {
+	t.Parallel()
 	other := testop.Start(t)
 	s := StartSite(t, strings.Replace(withGate("require /admin/* acr phr"), "{$PROVIDER}", "{$PROVIDER}\n\t\tprovider other {\n\t\t\tissuer "+
 		other.Issuer()+"\n\t\t\tclient_id "+other.ClientID+"\n\t\t\tclient_secret \""+other.ClientSecret+"\"\n\t\t}", 1))
@@ -182,6 +188,7 @@ func TestStepUpAtTheSameProvider(t *testing.T) {
 
 // Public pages know who is signed in only if what is required of them is there.
 func TestStepUpOnPublicPages(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, withGate("public /public/*\n\t\trequire /public/* acr phr"))
 	b := NewBrowser(t)
 	seen(t, b.Navigate(s.HTTP()+"/"))
@@ -192,6 +199,7 @@ func TestStepUpOnPublicPages(t *testing.T) {
 
 // Plan 3rd-party-initiated login, module oidcc-client-test-3rd-party-init-login (OIDC Core 4).
 func TestThirdPartyInitiatedLogin(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, oneSite)
 	iss := s.OP.Issuer()
 	for name, start := range map[string]func(*Browser) *Page{
@@ -239,6 +247,7 @@ func TestThirdPartyInitiatedLogin(t *testing.T) {
 
 // With several providers iss picks one, without a chooser page.
 func TestThirdPartyInitiatedLoginPicks(t *testing.T) {
+	t.Parallel()
 	other := testop.Start(t)
 	s := StartSite(t, strings.Replace(oneSite, "{$PROVIDER}", "{$PROVIDER}\n\t\tprovider other {\n\t\t\tissuer "+other.Issuer()+
 		"\n\t\t\tclient_id client\n\t\t\tclient_secret x\n\t\t}", 1))
@@ -253,6 +262,7 @@ func TestThirdPartyInitiatedLoginPicks(t *testing.T) {
 // Plan Refresh: without expires_in refresh_interval is the trigger; every refresh is followed by userinfo, and a refreshed ID
 // token that is wrong by none.
 func TestRefreshInterval(t *testing.T) {
+	t.Parallel()
 	caddyfile := strings.Replace(oneSite, "{$PROVIDER}", `provider {
 			issuer        {$ISSUER}
 			client_id     {$CLIENT_ID}

@@ -199,6 +199,7 @@ http://localhost:{$PORT} {
 // A rewrite never opens a path that either its old or its new name protects (SEC-08), and what servers read in
 // different ways is protected if any of them would say so (SEC-01, SEC-02, SEC-07).
 func TestRewritesAndReadings(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, `{
 	gatehouse {
 		{$PROVIDER}
@@ -324,6 +325,7 @@ http://localhost:{$PORT} {
 
 // A second gate clears the header names of its own, whatever the first has let through.
 func TestSecondGateClearsItsOwnHeaders(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, `{
 	gatehouse {
 		{$PROVIDER}
@@ -353,6 +355,7 @@ http://localhost:{$PORT} {
 
 // SEC-86, P28: the wiki's cookie opens nothing at the admin host, though one wildcard site serves both.
 func TestCookieOfAnotherHost(t *testing.T) {
+	t.Parallel()
 	s := StartSite(t, `{
 	gatehouse {
 		{$PROVIDER}
