@@ -151,3 +151,14 @@ http://:{$PORT} {
 		}
 	}
 }
+
+// A session that was made on loopback does not count on a plain-text connection that somebody has forwarded.
+func TestSessionOverAForwardedPlainConnection(t *testing.T) {
+	t.Parallel()
+	s := StartSite(t, oneSite)
+	b := NewBrowser(t)
+	seen(t, b.Navigate(s.HTTP()+"/"))
+	seen(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""))
+	page := b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", http.Header{"X-Forwarded-For": {"203.0.113.9"}}, "")
+	wantReason(t, page, http.StatusUnauthorized, "no_session")
+}
