@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -145,14 +146,19 @@ func listen(port int) (net.Listener, error) {
 	return net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 }
 
-// freePort is one that nobody listens on now.
+// freePort is one that nobody listens on now, below those that a kernel gives to connections: there it could be taken
+// before Caddy listens.
 func freePort() (int, error) {
-	l, err := listen(0)
-	if err != nil {
-		return 0, err
+	const first, ports = 20000, 12000
+	var err error
+	for range 100 {
+		port := first + rand.IntN(ports)
+		var l net.Listener
+		if l, err = listen(port); err == nil {
+			return port, l.Close()
+		}
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	return port, l.Close()
+	return 0, err
 }
 
 func (s *stack) serve(l net.Listener, handler http.Handler) {
