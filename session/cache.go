@@ -1,9 +1,6 @@
 package session
 
-import (
-	"crypto/sha256"
-	"sync"
-)
+import "sync"
 
 // opened is a cookie that was opened, and what the store answered to it last.
 // It is shared and never changed.
@@ -30,16 +27,16 @@ type cache struct {
 	limit int // bytes of both generations
 
 	mu         sync.RWMutex
-	young, old map[[sha256.Size]byte]*opened
+	young, old map[fingerprint]*opened
 	size       int // of young, in bytes
 }
 
 func newCache(limit int) *cache {
-	return &cache{limit: limit, young: map[[sha256.Size]byte]*opened{}}
+	return &cache{limit: limit, young: map[fingerprint]*opened{}}
 }
 
 // get returns an entry, or nil.
-func (c *cache) get(key [sha256.Size]byte) *opened {
+func (c *cache) get(key fingerprint) *opened {
 	c.mu.RLock()
 	found, young := c.young[key]
 	if !young {
@@ -53,7 +50,7 @@ func (c *cache) get(key [sha256.Size]byte) *opened {
 }
 
 // put stores an entry as used now.
-func (c *cache) put(key [sha256.Size]byte, o *opened) {
+func (c *cache) put(key fingerprint, o *opened) {
 	size := o.size()
 	if size > c.limit/2 {
 		return
@@ -64,7 +61,7 @@ func (c *cache) put(key [sha256.Size]byte, o *opened) {
 		c.size -= before.size()
 	}
 	if c.size+size > c.limit/2 {
-		c.old, c.young, c.size = c.young, map[[sha256.Size]byte]*opened{}, 0
+		c.old, c.young, c.size = c.young, map[fingerprint]*opened{}, 0
 	}
 	c.young[key] = o
 	c.size += size

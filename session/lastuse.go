@@ -41,7 +41,12 @@ func (m *Manager) usedByCookie(live *Live) time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	cookie, err := m.open(live.ring, m.purpose(useKind, live.scope), value)
+	purpose := m.purpose(useKind, live.scope)
+	key, err := live.ring.Fingerprint(purpose, value)
+	if err != nil {
+		return time.Time{}
+	}
+	cookie, err := m.open(live.ring, purpose, value, key)
 	if err != nil {
 		return time.Time{}
 	}

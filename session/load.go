@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -54,15 +55,15 @@ func (m *Manager) read(ctx context.Context, cookies Cookies, scope Scope) (*Live
 		return nil, err
 	}
 	purpose := m.purpose(sessionKind, scope)
-	ring, err := m.ringFor(ctx, purpose, value)
+	ring, key, err := m.identify(ctx, purpose, value)
 	if err != nil {
 		return nil, err
 	}
-	cookie, err := m.open(ring, purpose, value)
+	cookie, err := m.open(ring, purpose, value, key)
 	if err != nil {
 		return nil, err
 	}
-	cookie, used, err := m.lookup(ctx, ring, purpose, value, cookie)
+	cookie, used, err := m.lookup(ctx, key, cookie)
 	if err != nil {
 		return nil, err
 	}
@@ -79,20 +80,29 @@ func (m *Manager) read(ctx context.Context, cookies Cookies, scope Scope) (*Live
 	}, nil
 }
 
-// ringFor returns a ring that knows the value's key. A key that is unknown but
-// not old may be one that another replica made just now: then the keys are read
-// again.
-func (m *Manager) ringFor(ctx context.Context, p seal.Purpose, value string) (*seal.Ring, error) {
+// fingerprint is what the cache of opened cookies knows a sealed value by.
+type fingerprint = [sha256.Size]byte
+
+// identify returns a ring that knows the value's key, and the value's fingerprint.
+// A key that is unknown but not old may be one that another replica made just now:
+// then the keys are read again.
+func (m *Manager) identify(ctx context.Context, p seal.Purpose, value string) (*seal.Ring, fingerprint, error) {
 	ring, err := m.ring(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fingerprint{}, err
 	}
-	_, err = ring.Fingerprint(p, value)
-	if !fromNewerKey(err) {
-		return ring, nil // and what else is wrong, opening it tells
+	key, err := ring.Fingerprint(p, value)
+	if err != nil && fromNewerKey(err) {
+		m.keys.Refresh(ctx)
+		if ring, err = m.ring(ctx); err != nil {
+			return nil, fingerprint{}, err
+		}
+		key, err = ring.Fingerprint(p, value)
 	}
-	m.keys.Refresh(ctx)
-	return m.ring(ctx)
+	if err != nil {
+		return nil, fingerprint{}, unopened(err)
+	}
+	return ring, key, nil
 }
 
 func (m *Manager) ring(ctx context.Context) (*seal.Ring, error) {
@@ -108,13 +118,9 @@ func fromNewerKey(err error) bool {
 	return errors.As(err, &unknown) && unknown.Newer
 }
 
-// open returns what a sealed value holds, from the cache if it was opened
-// before and its key is still in the ring.
-func (m *Manager) open(ring *seal.Ring, p seal.Purpose, value string) (*opened, error) {
-	key, err := ring.Fingerprint(p, value)
-	if err != nil {
-		return nil, unopened(err)
-	}
+// open returns what a sealed value holds, from the cache if it was opened before;
+// that its key is still in the ring, its fingerprint says.
+func (m *Manager) open(ring *seal.Ring, p seal.Purpose, value string, key fingerprint) (*opened, error) {
 	if found := m.state.opened.get(key); found != nil {
 		return found, nil
 	}
@@ -139,7 +145,7 @@ func unopened(err error) error {
 // lookup asks the store for the session of an opened cookie, and for its last
 // use if the store keeps that. The cookie remembers the answer decoded, for as
 // long as the store has the same.
-func (m *Manager) lookup(ctx context.Context, ring *seal.Ring, p seal.Purpose, value string, cookie *opened) (*opened, time.Time, error) {
+func (m *Manager) lookup(ctx context.Context, key fingerprint, cookie *opened) (*opened, time.Time, error) {
 	var used time.Time
 	if m.server != nil {
 		generation, last, err := m.server.Peek(ctx, cookie.payload)
@@ -162,9 +168,7 @@ func (m *Manager) lookup(ctx context.Context, ring *seal.Ring, p seal.Purpose, v
 		return nil, used, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	cookie = &opened{cookie.payload, data, s}
-	if key, err := ring.Fingerprint(p, value); err == nil {
-		m.state.opened.put(key, cookie)
-	}
+	m.state.opened.put(key, cookie)
 	return cookie, used, nil
 }
 

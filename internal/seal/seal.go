@@ -171,7 +171,8 @@ func (r *Ring) Fingerprint(p Purpose, value string) ([sha256.Size]byte, error) {
 	if err != nil {
 		return [sha256.Size]byte{}, err
 	}
-	return sha256.Sum256(lengthPrefixed(p.Kind, p.Scope, key.id, text)), nil
+	var buffer [MaxSealed / 2]byte // most values fit, and then nothing is allocated
+	return sha256.Sum256(appendPrefixed(buffer[:0], p.Kind, p.Scope, key.id, text)), nil
 }
 
 // parse splits a value and finds its key, before any costly work.
@@ -228,10 +229,14 @@ func lengthPrefixed(parts ...string) []byte {
 	for _, part := range parts {
 		size += binary.MaxVarintLen32 + len(part)
 	}
-	joined := make([]byte, 0, size)
+	return appendPrefixed(make([]byte, 0, size), parts...)
+}
+
+// appendPrefixed appends parts, each after its length.
+func appendPrefixed(to []byte, parts ...string) []byte {
 	for _, part := range parts {
-		joined = binary.AppendUvarint(joined, uint64(len(part)))
-		joined = append(joined, part...)
+		to = binary.AppendUvarint(to, uint64(len(part)))
+		to = append(to, part...)
 	}
-	return joined
+	return to
 }
