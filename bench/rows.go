@@ -104,10 +104,7 @@ func (b *bench) wants(name string) bool { return strings.Contains(name, b.option
 
 // row opens the connections of a row.
 func (b *bench) row(name string, p *process, site, path, cookie string) (*row, error) {
-	header := http.Header{"User-Agent": {"bench"}, "Accept": {"*/*"}}
-	if cookie != "" {
-		header.Set("Cookie", cookie)
-	}
+	header := b.header(cookie)
 	address := "127.0.0.1:" + b.ports[site]
 	senders, err := newSenders(b.options.connections, address, "localhost:"+b.ports[site], path, header)
 	if err != nil {
@@ -115,6 +112,30 @@ func (b *bench) row(name string, p *process, site, path, cookie string) (*row, e
 	}
 	pids, err := p.tree()
 	return &row{name: name, process: p, pids: pids, senders: senders, cookie: len(cookie)}, err
+}
+
+// header is what a browser sends with a request of a page's script, or nothing
+// beside the cookie.
+func (b *bench) header(cookie string) http.Header {
+	header := http.Header{
+		"User-Agent":      {"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
+		"Accept":          {"*/*"},
+		"Accept-Language": {"en-US,en;q=0.5"},
+		"Accept-Encoding": {"gzip, deflate, br, zstd"},
+		"Referer":         {"http://localhost/page"},
+		"Connection":      {"keep-alive"},
+		"Sec-Fetch-Dest":  {"empty"},
+		"Sec-Fetch-Mode":  {"cors"},
+		"Sec-Fetch-Site":  {"same-origin"},
+		"Priority":        {"u=4"},
+	}
+	if b.options.bare {
+		header = http.Header{}
+	}
+	if cookie != "" {
+		header.Set("Cookie", cookie)
+	}
+	return header
 }
 
 // signIn signs somebody in whose Cookie header has the size that is wanted. What

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -130,9 +129,8 @@ func (b *bench) otherRow(ctx context.Context, p *process) (*row, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.name, err)
 	}
-	header := http.Header{"User-Agent": {"bench"}, "Accept": {"*/*"}, "Cookie": {cookie}}
 	_, host, _ := strings.Cut(site, "://")
-	senders, err := newSenders(b.options.connections, "127.0.0.1:"+p.other.port, host, "/", header)
+	senders, err := newSenders(b.options.connections, "127.0.0.1:"+p.other.port, host, "/", b.header(cookie))
 	if err != nil {
 		return nil, err
 	}
