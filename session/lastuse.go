@@ -41,12 +41,7 @@ func (m *Manager) usedByCookie(live *Live) time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	purpose := m.purpose(useKind, live.scope)
-	key, err := live.ring.Fingerprint(purpose, value)
-	if err != nil {
-		return time.Time{}
-	}
-	cookie, err := m.open(live.ring, purpose, value, key)
+	cookie, err := m.open(live.ring, question{m.purpose(useKind, live.scope), value})
 	if err != nil {
 		return time.Time{}
 	}
