@@ -35,7 +35,7 @@ func newBenched(tb testing.TB, store string, groups, filler int) *benched {
 			"gatehouse": json.RawMessage(`{"providers": [{"issuer": "https://id.example.com", "client_id": "app", "client_secret": "x"}],
 				"session": {"store": "` + store + `", "insecure_http": true}}`),
 			"http": json.RawMessage(`{"servers": {"s": {"listen": ["127.0.0.1:0"], "routes": [{"handle": [{"handler": "gatehouse",
-				"allow": [{"claims": {"groups": ["staff"]}}], "deny": [{"claims": {"filler": ["nobody"]}}]}]}]}}}`),
+				"public": ["/public/*"], "allow": [{"claims": {"groups": ["staff"]}}], "deny": [{"claims": {"filler": ["nobody"]}}]}]}]}}}`),
 		},
 	})
 	if err != nil {

@@ -168,6 +168,10 @@ func originalTarget(r *http.Request) string {
 // SEC-08).
 func readings(r *http.Request) []*http.Request {
 	all := []*http.Request{r}
+	original := originalURL(r)
+	if isPlain(r.URL) && isPlain(original) && original.Path == r.URL.Path && original.RawQuery == r.URL.RawQuery {
+		return all
+	}
 	add := func(u *url.URL) {
 		for _, known := range all {
 			if known.URL.Path == u.Path && known.URL.RawQuery == u.RawQuery {
@@ -179,7 +183,7 @@ func readings(r *http.Request) []*http.Request {
 		reading.RequestURI = u.RequestURI()
 		all = append(all, &reading)
 	}
-	for _, u := range []*url.URL{r.URL, originalURL(r)} {
+	for _, u := range []*url.URL{r.URL, original} {
 		add(u)
 		for _, lenient := range lenientPaths(u) {
 			reading := *u
