@@ -140,6 +140,11 @@ func (id *identity) header(claim string) string {
 		return strings.TrimSpace(text)
 	}
 	var joined strings.Builder
+	size := len(items)
+	for _, item := range items {
+		size += len(scalar(item))
+	}
+	joined.Grow(size)
 	for i, item := range items {
 		text := scalar(item)
 		if claim == "groups" {
