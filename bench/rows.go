@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -174,15 +175,13 @@ func groups(count int) []string {
 	return names
 }
 
-// measure loads every row once in each round, forwards and backwards in turn, so
-// that what else the machine does falls on all of them alike. What comes before the first
-// round counts for nothing: it fills caches and pools.
+// measure loads every row once in each round, each time in another order, so that
+// what else the machine does and what stands in its caches falls on all of them
+// alike. What comes before the first round counts for nothing: it fills pools.
 func measure(ctx context.Context, rows []*row, o options) error {
 	for round := -1; round < o.rounds; round++ {
 		order := slices.Clone(rows)
-		if round%2 != 0 {
-			slices.Reverse(order)
-		}
+		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 		for _, r := range order {
 			if err := r.measure(ctx, o.round, round >= 0); err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)
