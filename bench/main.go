@@ -73,7 +73,7 @@ func readOptions() options {
 	flag.DurationVar(&o.round, "round", 250*time.Millisecond, "how long one kind of request is sent in one round")
 	flag.IntVar(&o.connections, "connections", 8, "how many connections send requests at once")
 	flag.IntVar(&o.cores, "cores", 1, "GOMAXPROCS of each Caddy")
-	flag.BoolVar(&o.bare, "bare", false, "send no header but Host and Cookie, as load generators do; a browser sends ten more")
+	flag.BoolVar(&o.bare, "bare", false, "send no header but Host and Cookie, as load generators do; a browser sends fourteen more")
 	flag.StringVar(&o.jsonFile, "json", "", "also write the table as JSON to this file")
 	flag.StringVar(&o.only, "only", "", "measure only rows whose name holds this, and what they are compared with")
 	specs := flag.String("spec", "", "files that describe other servers, with commas between: specs/apache.json")
