@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"time"
 
@@ -28,7 +29,8 @@ import (
 	_ "github.com/gatehouse-auth/gatehouse/caddymodule"
 )
 
-// asCaddy makes this program Caddy instead of the benchmark.
+// asCaddy makes this program Caddy instead of the benchmark; as "profiled" it also
+// notes who waits for whom.
 const asCaddy = "GATEHOUSE_BENCH_CADDY"
 
 // options are what the command line says.
@@ -48,7 +50,11 @@ type options struct {
 }
 
 func main() {
-	if os.Getenv(asCaddy) != "" {
+	if as := os.Getenv(asCaddy); as != "" {
+		if as == "profiled" {
+			runtime.SetMutexProfileFraction(1)
+			runtime.SetBlockProfileRate(1000) // nanoseconds
+		}
 		go func() { // who started us holds the other end
 			_, _ = io.Copy(io.Discard, os.Stdin)
 			os.Exit(1)

@@ -61,6 +61,10 @@ func (b *bench) rows(ctx context.Context) ([]*row, error) {
 	if err != nil {
 		return nil, err
 	}
+	headers, err := b.row("plain Caddy, sets the same headers", b.plain, "headers", "/", "")
+	if err != nil {
+		return nil, err
+	}
 	open, err := b.row("gate's process, unprotected", b.gate, "unprotected", "/", "")
 	if err != nil {
 		return nil, err
@@ -70,7 +74,7 @@ func (b *bench) rows(ctx context.Context) ([]*row, error) {
 		return nil, err
 	}
 	public.own = open
-	rows := []*row{plain, open}
+	rows := []*row{plain, headers, open}
 	if b.wants(public.name) {
 		rows = append(rows, public)
 	}
