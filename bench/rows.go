@@ -7,7 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
-"os"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -105,7 +105,9 @@ func (b *bench) rows(ctx context.Context) ([]*row, error) {
 	}
 	if want := os.Getenv("EXPROWS"); want != "" {
 		rows = slices.DeleteFunc(rows, func(r *row) bool { return !strings.Contains(want, r.name+";") })
-		for _, r := range rows { r.own, r.carrying = nil, nil }
+		for _, r := range rows {
+			r.own, r.carrying = nil, nil
+		}
 	}
 	return rows, nil
 }
