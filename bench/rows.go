@@ -40,7 +40,7 @@ type kind struct {
 // when there are any.
 func (b *bench) kinds() []kind {
 	all := []kind{
-		{"gate, cookie of 300 B", "cookie", "/", 300, 1},
+		{"gate, smallest cookie", "cookie", "/", 300, 1},
 		{"gate, cookie of 1 KB", "cookie", "/", 1024, 1},
 		{"gate, cookie of 3 KB", "cookie", "/", 3072, 1},
 		{"gate, cookie, idle_timeout", "idle", "/", 0, 1},
