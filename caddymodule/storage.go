@@ -38,7 +38,7 @@ type durable struct {
 	pool   string
 	keys   *keyRing
 	state  *session.State
-	memory *session.MemoryStore
+	memory *memorySessions
 }
 
 var durablePool = caddy.NewUsagePool()
@@ -55,7 +55,7 @@ func acquireDurable(storage certmagic.Storage, logger *zap.Logger) (*durable, er
 			pool:   key,
 			keys:   keys,
 			state:  session.NewState(&journal{storage: storage, now: keys.now}, nil),
-			memory: session.NewMemoryStore(nil),
+			memory: &memorySessions{MemoryStore: session.NewMemoryStore(nil), storage: storage, logger: logger, now: keys.now},
 		}, nil
 	})
 	if err != nil {
@@ -66,9 +66,26 @@ func acquireDurable(storage certmagic.Storage, logger *zap.Logger) (*durable, er
 
 func (d *durable) release() { _, _ = durablePool.Delete(d.pool) }
 
-// Destruct implements caddy.Destructor. Requests of the last configuration may
-// still be under way, so nothing is closed.
-func (d *durable) Destruct() error { return nil }
+// Destruct implements caddy.Destructor: the last configuration that uses this
+// storage is gone, at a graceful stop or by a reload. Sessions in memory go where
+// the next one finds them. Requests may still be under way, so nothing is closed.
+func (d *durable) Destruct() error {
+	ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
+	defer cancel()
+	d.settle(ctx)
+	if err := d.memory.keep(ctx); err != nil {
+		d.memory.logger.Error("the sessions in memory could not be kept: everybody signs in again", zap.Error(err))
+	}
+	return nil
+}
+
+// settle waits for refreshes under way: their tokens are spent, and what came of
+// them is to be kept.
+func (d *durable) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastUpdates)
+	defer cancel()
+	d.state.Settle(ctx)
+}
 
 // Times of a key's life.
 const (
