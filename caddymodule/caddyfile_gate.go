@@ -38,6 +38,7 @@ var providerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 //		headers           forwarded|remote|off
 //		header            <Name> <claim>
 //		private_responses on|off
+//		streams       cut|keep
 //		errors            page|pass
 //		pages {
 //			root  <folder>
@@ -163,6 +164,7 @@ func gateWords(h httpcaddyfile.Helper, g *GateConfig) vocabulary {
 		"headers":           oneOf(&g.Headers, "forwarded", "remote", "off"),
 		"header":            {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseHeader(d, g) }},
 		"private_responses": oneOf(&g.PrivateResponses, "on", "off"),
+		"streams":           oneOf(&g.Streams, "cut", "keep"),
 		"errors":            oneOf(&g.Errors, "page", "pass"),
 		"pages":             {parse: func(d *caddyfile.Dispenser) error { return parsePages(d, g) }},
 	}

@@ -276,6 +276,10 @@ type GateConfig struct {
 	// "on" or "off". Default: on.
 	PrivateResponses string `json:"private_responses,omitempty"`
 
+	// What happens to a request that outlives its session (WebSockets, event
+	// streams, long downloads): "cut" or "keep". Default: cut.
+	Streams string `json:"streams,omitempty"`
+
 	// Who writes error answers: "page" (we do) or "pass" (Caddy's
 	// handle_errors). Default: page.
 	Errors string `json:"errors,omitempty"`

@@ -94,6 +94,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if delivered || who != nil && v.gate.PrivateResponses != "off" {
 		w = newPrivateWriter(w)
 	}
+	if who != nil && v.gate.Streams != "keep" && !v.watched {
+		return g.serveWatched(w, r, v, next)
+	}
 	return next.ServeHTTP(w, r)
 }
 

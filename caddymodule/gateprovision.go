@@ -123,6 +123,7 @@ func (g *Gate) provisionWords(caddy.Context) error {
 	}{
 		{"unauthenticated", g.Unauthenticated, []string{"login", "reject", "pass"}},
 		{"private_responses", g.PrivateResponses, []string{"on", "off"}},
+		{"streams", g.Streams, []string{"cut", "keep"}},
 		{"errors", g.Errors, []string{"page", "pass"}},
 	} {
 		if option.word != "" && !slices.Contains(option.choices, option.word) {

@@ -38,6 +38,7 @@ type visit struct {
 	carried  carried   // by the attempt of a callback
 	// authenticated: basic_auth has passed somebody before us.
 	authenticated bool
+	watched       bool // the request is cut when its session ends
 	// demanded are the providers that every protecting gate so far accepts.
 	demanded []*provider
 	// stepUp is what they ask of a session.
@@ -90,6 +91,7 @@ func (g *Gate) conflict(v *visit) error {
 		{"return_to", len(g.ReturnTo) > 0 && !slices.Equal(g.returnTo, outer.returnTo)},
 		{"post_logout", g.PostLogout != "" && g.postLogout != outer.postLogout},
 		{"private_responses", g.PrivateResponses != "" && (g.PrivateResponses == "off") != (outer.PrivateResponses == "off")},
+		{"streams", g.Streams != "" && (g.Streams == "keep") != (outer.Streams == "keep")},
 	} {
 		if option.differs {
 			return problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.",

@@ -215,7 +215,7 @@ func (u *updates) finish(id ID, p *pending, err error, now time.Time) {
 
 // final tells whether an error says that the session is no more.
 func final(err error) bool {
-	for _, end := range []error{ErrEnd, ErrRevoked, ErrExpired, ErrSuperseded, ErrUnreadable} {
+	for _, end := range []error{ErrEnd, ErrRevoked, ErrExpired, ErrIdle, ErrSuperseded, ErrUnreadable} {
 		if errors.Is(err, end) {
 			return true
 		}
