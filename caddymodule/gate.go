@@ -63,6 +63,11 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 			return g.serveEndpoint(w, r, v, name)
 		}
 	}
+	if v.gate == g {
+		if r, err = g.returnedForm(w, r, v); err != nil {
+			return g.fail(w, r, v, err)
+		}
+	}
 	open, err := g.isOpen(r)
 	if err != nil {
 		return g.fail(w, r, v, err)
@@ -91,8 +96,10 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		return tooEarly()
 	}
 	v.identify(r, g, who)
-	if delivered || who != nil && v.gate.PrivateResponses != "off" {
-		w = newPrivateWriter(w)
+	if delivered || v.replayed || who != nil && v.gate.PrivateResponses != "off" {
+		private := newPrivateWriter(w)
+		private.ofForm = v.replayed
+		w = private
 	}
 	if who != nil && v.gate.Streams != "keep" && !v.watched {
 		return g.serveWatched(w, r, v, next)
@@ -220,6 +227,9 @@ func (g *Gate) passesAsNobody(err error) bool {
 // refuse answers who may not pass: a navigation without session, or with one that
 // is too weak, signs in.
 func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, v *visit, err error) error {
+	if answered, failed := g.loginWithForm(w, r, v, err); answered {
+		return failed
+	}
 	if asProblem(err).Kind != authflow.NoLogin || g.Unauthenticated == "reject" || !isNavigation(r) {
 		return g.fail(w, r, v, err)
 	}

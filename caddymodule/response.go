@@ -14,6 +14,8 @@ import (
 type privateWriter struct {
 	*caddyhttp.ResponseWriterWrapper
 	sent bool
+	// ofForm: the answer to a form is not what its address will show the next time.
+	ofForm bool
 }
 
 func newPrivateWriter(w http.ResponseWriter) *privateWriter {
@@ -25,6 +27,9 @@ func (w *privateWriter) WriteHeader(status int) {
 	if !w.sent && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.sent = true
 		makePrivate(w.Header())
+		if w.ofForm {
+			w.Header().Set("Cache-Control", "no-store")
+		}
 	}
 	w.ResponseWriterWrapper.WriteHeader(status)
 }

@@ -39,6 +39,7 @@ type durable struct {
 	keys   *keyRing
 	state  *session.State
 	memory *memorySessions
+	forms  blobs
 }
 
 var durablePool = caddy.NewUsagePool()
@@ -56,6 +57,7 @@ func acquireDurable(storage certmagic.Storage, logger *zap.Logger) (*durable, er
 			keys:   keys,
 			state:  session.NewState(&journal{storage: storage, now: keys.now}, nil),
 			memory: &memorySessions{MemoryStore: session.NewMemoryStore(nil), storage: storage, logger: logger, now: keys.now},
+			forms:  session.NewMemoryBlobs(nil),
 		}, nil
 	})
 	if err != nil {
@@ -84,7 +86,7 @@ func (d *durable) Destruct() error {
 func (d *durable) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lastUpdates)
 	defer cancel()
-	d.state.Settle(ctx)
+	d.state.AwaitUpdates(ctx)
 }
 
 // Times of a key's life.

@@ -38,6 +38,7 @@ type visit struct {
 	carried  carried   // by the attempt of a callback
 	// authenticated: basic_auth has passed somebody before us.
 	authenticated bool
+	replayed      bool // a form that was sent before the sign-in
 	watched       bool // the request is cut when its session ends
 	// demanded are the providers that every protecting gate so far accepts.
 	demanded []*provider
@@ -91,6 +92,7 @@ func (g *Gate) conflict(v *visit) error {
 		{"return_to", len(g.ReturnTo) > 0 && !slices.Equal(g.returnTo, outer.returnTo)},
 		{"post_logout", g.PostLogout != "" && g.postLogout != outer.postLogout},
 		{"private_responses", g.PrivateResponses != "" && (g.PrivateResponses == "off") != (outer.PrivateResponses == "off")},
+		{"preserve_post", g.PreservePost != 0 && g.PreservePost != outer.PreservePost},
 		{"streams", g.Streams != "" && (g.Streams == "keep") != (outer.Streams == "keep")},
 	} {
 		if option.differs {

@@ -55,6 +55,8 @@ const (
 	// Hint is the ID token that a logout sends as a hint (OIDC RP-Initiated
 	// Logout 2); browsers bring it to our own endpoints only.
 	Hint Small = "_h"
+	// Form leads to a form that was sent before the sign-in.
+	Form Small = "_p"
 )
 
 // CookieConfig says how cookies are named and kept. Its zero value is usable.

@@ -173,9 +173,9 @@ func (u *updates) join(ctx context.Context, id ID, now func() time.Time, work fu
 	return p.flight, nil
 }
 
-// Settle waits until no update is under way, or ctx ends: at the end of a process,
+// AwaitUpdates waits until no update is under way, or ctx ends: at the end of a process,
 // before what stands in memory is kept.
-func (st *State) Settle(ctx context.Context) {
+func (st *State) AwaitUpdates(ctx context.Context) {
 	for {
 		flight := st.updates.running()
 		if flight == nil {
