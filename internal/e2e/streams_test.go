@@ -30,9 +30,10 @@ const cutWithin = 15 * time.Second
 // goodbye is the close frame that a WebSocket ends with: status 1008.
 const goodbye = "\x88\x0f\x03\xf0session ended"
 
-// StartStreams is an application whose answers do not end: /ws, /sse and /download.
+// StartStreams is an application whose answers do not end: /ws, /sse, /download and /quiet.
 func StartStreams(t testing.TB) *httptest.Server {
 	var over atomic.Bool
+	end := make(chan struct{})
 	mux := http.NewServeMux()
 	mux.Handle("/ws", websocket.Server{Handler: func(ws *websocket.Conn) {
 		for !over.Load() && websocket.Message.Send(ws, "tick") == nil {
@@ -43,6 +44,14 @@ func StartStreams(t testing.TB) *httptest.Server {
 		switch r.URL.Path {
 		case "/sse":
 			w.Header().Set("Content-Type", "text/event-stream")
+		case "/quiet": // which says one thing and no more
+			fmt.Fprint(w, "data\n\n")
+			http.NewResponseController(w).Flush()
+			select {
+			case <-r.Context().Done():
+			case <-end:
+			}
+			return
 		case "/download":
 			w.Header().Set("Content-Type", "application/octet-stream")
 		default:
@@ -57,6 +66,7 @@ func StartStreams(t testing.TB) *httptest.Server {
 	server := httptest.NewServer(mux)
 	t.Cleanup(func() {
 		over.Store(true)
+		close(end)
 		server.Close()
 	})
 	return server
