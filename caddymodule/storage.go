@@ -72,9 +72,9 @@ func (d *durable) release() { _, _ = durablePool.Delete(d.pool) }
 // storage is gone, at a graceful stop or by a reload. Sessions in memory go where
 // the next one finds them. Requests may still be under way, so nothing is closed.
 func (d *durable) Destruct() error {
+	d.settle()
 	ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
 	defer cancel()
-	d.settle(ctx)
 	if err := d.memory.keep(ctx); err != nil {
 		d.memory.logger.Error("the sessions in memory could not be kept: everybody signs in again", zap.Error(err))
 	}
@@ -83,8 +83,8 @@ func (d *durable) Destruct() error {
 
 // settle waits for refreshes under way: their tokens are spent, and what came of
 // them is to be kept.
-func (d *durable) settle(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lastUpdates)
+func (d *durable) settle() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastUpdates)
 	defer cancel()
 	d.state.AwaitUpdates(ctx)
 }

@@ -32,7 +32,10 @@ func (g *Gate) serveWatched(w http.ResponseWriter, r *http.Request, v *visit, ne
 	if !isWebSocket(r) {
 		return next.ServeHTTP(w, watched)
 	}
-	ws := &webSocketWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, watch: watch, now: g.now}
+	ws := &webSocketWriter{
+		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
+		watch:                 watch, now: g.now, connect: r.Method == http.MethodConnect,
+	}
 	err := next.ServeHTTP(ws, watched)
 	ws.sayGoodbye()
 	return err
@@ -54,12 +57,13 @@ type webSocketWriter struct {
 	watch    *session.Watch
 	now      func() time.Time
 	frames   frames
-	streamed bool // the frames are the body (RFC 8441 5, RFC 9220 3)
+	connect  bool // extended CONNECT: the frames are the body (RFC 8441 5, RFC 9220 3)
+	streamed bool // and they have begun
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *webSocketWriter) WriteHeader(status int) {
-	w.streamed = status >= 200 && status < 300
+	w.streamed = w.connect && status >= 200 && status < 300
 	w.ResponseWriterWrapper.WriteHeader(status)
 }
 

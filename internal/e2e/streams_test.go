@@ -3,11 +3,9 @@ package e2e_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -165,11 +163,17 @@ func (c *streamer) h1(r *http.Request) (int, io.ReadCloser) {
 // h2 sends a request on a connection of its own.
 func (c *streamer) h2(r *http.Request) (int, io.ReadCloser) {
 	c.t.Helper()
-	transport := &http2.Transport{TLSClientConfig: c.tls("h2"), DialTLSContext: func(_ context.Context, network, _ string, config *tls.Config) (net.Conn, error) {
-		return tls.Dial(network, "127.0.0.1:"+c.port, config)
-	}}
-	c.t.Cleanup(transport.CloseIdleConnections)
-	response, err := transport.RoundTrip(r)
+	conn, err := tls.Dial("tcp", "127.0.0.1:"+c.port, c.tls("h2"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { conn.Close() })
+	//lint:ignore SA1019 that of net/http refuses :protocol, which a handshake needs (RFC 8441 4)
+	client, err := new(http2.Transport).NewClientConn(conn)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	response, err := client.RoundTrip(r)
 	if err != nil {
 		c.t.Fatal(err)
 	}
