@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,12 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testop"
 )
 
 // Caddy is one Caddy process with a storage of its own.
@@ -259,32 +259,10 @@ func withGlobals(caddyfile string) string {
 	return "{" + options + "}\n" + caddyfile
 }
 
-// freePort is a port of 127.0.0.1 that stays free until somebody listens on it by number: a socket that is bound and
-// never listens keeps it, for the length of the test, from everyone whose port the kernel picks (a connection going out
-// from another test too), and SO_REUSEADDR on both sides lets the process that was told the number have it.
+// freePort is a port of 127.0.0.1 that stays free, for the length of the test, until somebody listens on it by number.
 func freePort(t *testing.T) string {
 	t.Helper()
-	syscall.ForkLock.RLock() // no child may inherit the socket
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	if err == nil {
-		syscall.CloseOnExec(fd)
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	err = errors.Join(
-		syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
-		syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strconv.Itoa(name.(*syscall.SockaddrInet4).Port)
+	return testop.FreePort(t)
 }
 
 // eventually tries until something holds or the time is over.

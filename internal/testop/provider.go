@@ -104,7 +104,7 @@ func New(options ...func(*Provider)) *Provider {
 func Start(t testing.TB, options ...func(*Provider)) *Provider {
 	t.Helper()
 	p := New(options...)
-	p.origin = p.scheme() + "127.0.0.1:0"
+	p.origin = p.scheme() + "127.0.0.1:" + FreePort(t)
 	if err := p.listen(); err != nil {
 		t.Fatalf("testop: %v", err)
 	}
