@@ -289,6 +289,38 @@ func TestRefreshedClaimsAreJudged(t *testing.T) {
 	s.waitReason(b, http.StatusForbidden, "denied")
 }
 
+// P34: a refreshed ID token takes a group away also where userinfo, which would say the rest, does not answer; what only
+// userinfo has told stays meanwhile (P05).
+func TestRefreshedClaimsWithoutUserinfo(t *testing.T) {
+	t.Parallel()
+	s := StartSite(t, strings.NewReplacer("public /public/*", "allow groups staff\n\t\theader X-Team team", "{$PROVIDER}", `provider {
+			issuer        {$ISSUER}
+			client_id     {$CLIENT_ID}
+			client_secret {$CLIENT_SECRET}
+			scopes        openid profile email groups
+			userinfo      required
+		}`).Replace(oneSite), shortTokens, func(p *testop.Provider) {
+		p.User = testop.User{Subject: "1", Name: "alice", Groups: []string{"staff"}}
+		p.Set(func(b *testop.Behaviour) { b.UserInfo = testop.Edit{"team": "red"} })
+	})
+	b := NewBrowser(t)
+	seen(t, b.Navigate(s.HTTP()+"/"))
+	calls := s.OP.Calls(testop.UserInfo)
+	s.OP.Set(func(b *testop.Behaviour) { b.Faults = map[string]testop.Fault{testop.UserInfo: {Status: 503}} })
+	time.Sleep(1100 * time.Millisecond)
+	eventually(10*time.Second, func() bool {
+		seen(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""))
+		return s.OP.Calls(testop.UserInfo) > calls
+	})
+	time.Sleep(1100 * time.Millisecond)
+	if got := seen(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, "")); got.Header.Get("X-Team") != "red" {
+		t.Errorf("userinfo is away: %v", got.Header)
+	}
+	s.OP.Set(func(b *testop.Behaviour) { b.RefreshedIDToken = testop.Edit{"groups": []string{}} })
+	time.Sleep(1100 * time.Millisecond)
+	s.waitReason(b, http.StatusForbidden, "denied")
+}
+
 // A claim that the configuration begins to read is learned by a refresh, or by signing in again, once.
 func TestConfigurationReadsMore(t *testing.T) {
 	t.Parallel()
