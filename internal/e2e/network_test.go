@@ -93,8 +93,8 @@ func startForwardProxy(t *testing.T, server string) *forwardProxy {
 		defer client.Close()
 		// Not before: what the client sends next would be read ahead by the server.
 		io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n") //nolint:errcheck // ends with the connection
-		go io.Copy(upstream, client) //nolint:errcheck // ends with the connection
-		io.Copy(client, upstream)    //nolint:errcheck // ends with the connection
+		go io.Copy(upstream, client)                      //nolint:errcheck // ends with the connection
+		io.Copy(client, upstream)                         //nolint:errcheck // ends with the connection
 	}))
 	t.Cleanup(p.Close)
 	return p
