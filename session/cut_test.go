@@ -150,7 +150,7 @@ func TestCutIsLinear(t *testing.T) {
 				_ = cookies.attempts(app, "")
 				took = min(took, time.Since(start))
 			}
-			if took > 100*time.Millisecond { // 5 ms without -race
+			if took > time.Second { // 5 ms, but thirty times that with -race on a busy machine
 				t.Errorf("took %v", took)
 			}
 		})
