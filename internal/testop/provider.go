@@ -108,7 +108,8 @@ func New(options ...func(*Provider)) *Provider {
 func Start(t testing.TB, options ...func(*Provider)) *Provider {
 	t.Helper()
 	p := New(options...)
-	if err := p.Listen(); err != nil {
+	p.origin = p.scheme() + "127.0.0.1:" + FreePort(t)
+	if err := p.listen(); err != nil {
 		t.Fatalf("testop: %v", err)
 	}
 	t.Cleanup(p.Down)
