@@ -163,6 +163,9 @@ func TestConfigurationForwardsMore(t *testing.T) {
 					wantReason(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""), http.StatusUnauthorized, "claims_changed")
 				}
 				calls := s.OP.Calls(testop.Token)
+				if name == "with a refresh token" {
+					seen(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""))
+				}
 				for range 3 {
 					if got := tokensOf(seen(t, b.Navigate(s.HTTP()+"/"))); got["xtoken"] == "" {
 						t.Errorf("%s is not there", token)

@@ -320,3 +320,40 @@ func TestBoundTokenWithoutTransport(t *testing.T) {
 		t.Errorf("without any transport: %v", err)
 	}
 }
+
+// A second gate that puts something else where the first has put the bound token takes its place, and the proof's; in any
+// other header the token stands alone, and has its proof as well.
+func TestBoundTokenOfTwoGates(t *testing.T) {
+	t.Parallel()
+	s, api, b := startBound(t, strings.Replace(boundSite, "	reverse_proxy /plain/*", `	gatehouse /id/* {
+		forward id_token Authorization
+	}
+	gatehouse /more/* {
+		forward access_token X-Token
+	}
+	reverse_proxy /plain/*`, 1))
+	id := b.Fetch(s.HTTP(), "GET", s.HTTP()+"/id/x", forged, "")
+	if got := api.take()[0]; got.ID != "" || !strings.Contains(id.Body, `"Authorization":["Bearer ey`) || strings.Contains(id.Body, `"Dpop"`) {
+		t.Errorf("%+v %s", got, id.Body)
+	}
+	more := tokensOf(seen(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/more/x", forged, "")))
+	if got := wantGood(t, api, 1)[0]; more["xtoken"] != got.Token {
+		t.Errorf("%v, want %s", more, got.Token)
+	}
+}
+
+// A refreshed token is bound to the session's key as the first one was; none that has expired is sent.
+func TestBoundTokenIsRefreshed(t *testing.T) {
+	t.Parallel()
+	s, api, b := startBound(t, boundSite, func(p *testop.Provider) {
+		p.Set(func(b *testop.Behaviour) { b.AccessTokenLifetime = 3 * time.Second })
+	})
+	seen(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""))
+	first := wantGood(t, api, 1)[0]
+	time.Sleep(3100 * time.Millisecond) // the token's life, which only passes
+	seen(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""))
+	second := wantGood(t, api, 1)[0]
+	if second.Token == first.Token || s.OP.Key(second.Token) != first.Thumbprint || second.Thumbprint != first.Thumbprint {
+		t.Errorf("before %+v, after %+v", first, second)
+	}
+}
