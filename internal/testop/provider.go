@@ -108,12 +108,18 @@ func New(options ...func(*Provider)) *Provider {
 func Start(t testing.TB, options ...func(*Provider)) *Provider {
 	t.Helper()
 	p := New(options...)
-	p.origin = p.scheme() + "127.0.0.1:0"
-	if err := p.listen(); err != nil {
+	if err := p.Listen(); err != nil {
 		t.Fatalf("testop: %v", err)
 	}
 	t.Cleanup(p.Down)
 	return p
+}
+
+// Listen makes a provider of [New] listen on a port of 127.0.0.1, until
+// [Provider.Down].
+func (p *Provider) Listen() error {
+	p.origin = p.scheme() + "127.0.0.1:0"
+	return p.listen()
 }
 
 // listen starts a server at p.origin.
