@@ -137,7 +137,8 @@ type Grant struct {
 	// IDTokenIssued is iat of the ID token, zero if a refresh brought none.
 	IDTokenIssued time.Time
 	// Claims are those of the ID token and of UserInfo; SignedClaims those of the
-	// ID token alone, nil if a refresh brought none.
+	// ID token alone, nil if a refresh brought none. Both hold what their sources
+	// have told (see Config.ClaimSources).
 	Claims, SignedClaims Claims
 	// IDToken is the ID token, empty if a refresh brought none.
 	IDToken secret.String
@@ -206,6 +207,7 @@ func (c *Client) Finish(ctx context.Context, req FinishRequest) (*Grant, error) 
 	); err != nil {
 		return nil, err
 	}
+	claims = c.withSources(ctx, claims, req.NeededClaims)
 	grant := c.newGrant(claims, tokens)
 	grant.Nonce = attempt.Nonce()
 	grant.Claims, err = c.withUserInfo(ctx, claims, grant.Subject, tokens.access, req.NeededClaims)

@@ -96,8 +96,8 @@ func (c *Client) parseMetadata(body []byte) (*metadata, error) {
 		name, address string
 		optional      bool
 	}{
-		{"authorization_endpoint", meta.AuthorizationEndpoint, false},
-		{"token_endpoint", meta.TokenEndpoint, false},
+		{"authorization_endpoint", meta.AuthorizationEndpoint, c.cfg.keysOnly},
+		{"token_endpoint", meta.TokenEndpoint, c.cfg.keysOnly},
 		{"jwks_uri", meta.JWKSURI, false},
 		{"userinfo_endpoint", meta.UserInfoEndpoint, true},
 		{"end_session_endpoint", meta.EndSessionEndpoint, true},

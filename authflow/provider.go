@@ -97,6 +97,11 @@ type Config struct {
 	// signed by it is then refused. Default: answers are JSON, and signed ones are
 	// refused.
 	UserInfoAlg string
+	// ClaimSources are the issuers whose claims count where the provider says that
+	// a claim stands elsewhere (OIDC Core 5.6.2): aggregated ones if one of them has
+	// signed them, distributed ones if they are also at the origin of one. Their
+	// keys are those of their metadata. Default: none, and nothing is fetched.
+	ClaimSources []string
 	// NoDiscovery means that the provider publishes no metadata: nothing is known
 	// of it but Endpoints.
 	NoDiscovery bool
@@ -118,6 +123,9 @@ type Config struct {
 	Now func() time.Time
 	// Logger gets what goes wrong in the background. Default: nothing is logged.
 	Logger *slog.Logger
+
+	// keysOnly: of this issuer nothing is used but its keys.
+	keysOnly bool
 }
 
 // signingAlgs are the algorithms that Config.SigningAlgs can name: asymmetric
@@ -133,6 +141,7 @@ type Client struct {
 	http      *http.Client
 	discovery remote[metadata]
 	keys      remote[[]publicKey]
+	sources   map[string]*Client // by the issuers of Config.ClaimSources
 }
 
 // New checks a configuration and returns the client for it. It does not touch
@@ -143,12 +152,19 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("provider %q: %w", cfg.Issuer, err)
 	}
 	c := &Client{cfg: cfg, http: newHTTPClient(cfg)}
+	c.prepare()
+	c.addSources()
+	return c, nil
+}
+
+// prepare says how what the issuer publishes is fetched.
+func (c *Client) prepare() {
+	cfg := c.cfg
 	c.discovery = remote[metadata]{fetch: c.fetchMetadata, now: cfg.Now, maxAge: metadataMaxAge}
 	c.keys = remote[[]publicKey]{
 		fetch: c.fetchKeys, now: cfg.Now, maxAge: keysMaxAge,
 		bucket: bucket{size: renewBurst, interval: renewInterval},
 	}
-	return c, nil
 }
 
 // withDefaults fills in what is not set and copies what the caller could change.
@@ -169,6 +185,7 @@ func withDefaults(cfg Config) Config {
 	cfg.SigningAlgs = slices.Clone(cfg.SigningAlgs)
 	cfg.TrustedAudiences = slices.Clone(cfg.TrustedAudiences)
 	cfg.Endpoints = maps.Clone(cfg.Endpoints)
+	cfg.ClaimSources = slices.Clone(cfg.ClaimSources)
 	cfg.ClientAuth = cfg.defaultClientAuth()
 	cfg.Parameters = maps.Clone(cfg.Parameters)
 	cfg.ParametersFromRequest = slices.Clone(cfg.ParametersFromRequest)
@@ -202,7 +219,7 @@ func (cfg Config) validate() error {
 			return fmt.Errorf("signing_algs: %q is none of %s", alg, strings.Join(signingAlgs, ", "))
 		}
 	}
-	if err := cmp.Or(cfg.validateRequest(), cfg.validateEndpoints(), cfg.validateReach(), cfg.validateUserInfoAlg(), cfg.validateAsked()); err != nil {
+	if err := cmp.Or(cfg.validateRequest(), cfg.validateEndpoints(), cfg.validateReach(), cfg.validateUserInfoAlg(), cfg.validateAsked(), cfg.validateClaimSources()); err != nil {
 		return err
 	}
 	if cfg.UserInfo < UserInfoOff || cfg.UserInfo > UserInfoRequired {

@@ -62,6 +62,7 @@ func (c *Client) Refresh(ctx context.Context, req RefreshRequest) (*Grant, error
 		if err := cmp.Or(err, checkRefreshed(claims, req)); err != nil {
 			return nil, final(err)
 		}
+		claims = c.withSources(ctx, claims, req.NeededClaims)
 	}
 	grant := c.newGrant(claims, tokens)
 	grant.Subject, grant.Nonce, grant.AuthTime = req.Subject, req.Nonce, req.AuthTime

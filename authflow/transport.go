@@ -76,7 +76,8 @@ type strictTransport struct{ base http.RoundTripper }
 // RoundTrip implements http.RoundTripper.
 func (t strictTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
-	wantsJWT := req.Header.Get("Accept") == mediaTypeJWT
+	accepts := req.Header.Get("Accept")
+	wantsJWT := accepts == mediaTypeJWT || accepts == mediaTypeClaims
 	if !wantsJWT {
 		req.Header.Set("Accept", "application/json")
 	}
@@ -90,7 +91,7 @@ func (t strictTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
 	if wantsJWT && succeeded(resp) {
-		if !isJWT(resp) || len(body) > maxBody {
+		if accepts == mediaTypeJWT && !isJWT(resp) || len(body) > maxBody {
 			return nil, errNoJWT
 		}
 		resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -167,7 +168,8 @@ func (c *Client) getJSON(ctx context.Context, address, bearer string) ([]byte, e
 	return c.get(ctx, address, bearer, "application/json")
 }
 
-// get is getJSON for one media type, application/json or application/jwt.
+// get is getJSON for one media type: application/json, application/jwt or
+// mediaTypeClaims.
 func (c *Client) get(ctx context.Context, address, bearer, accept string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {

@@ -68,6 +68,10 @@ type ProviderConfig struct {
 	// "required". Default: on_missing_claims.
 	UserInfo string `json:"userinfo,omitempty"`
 
+	// The issuers whose claims count where the provider says that a claim stands
+	// elsewhere (OIDC Core 5.6.2). Default: none, and nothing is fetched.
+	ClaimSource []string `json:"claim_source,omitempty"`
+
 	// Claims under names of our own.
 	Claim []ClaimMapping `json:"claim,omitempty"`
 

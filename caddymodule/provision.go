@@ -202,6 +202,13 @@ func (c *ProviderConfig) client(known preset) (authflow.Config, error) {
 		}
 		config.Scopes = append(config.Scopes, strings.Fields(resolved)...)
 	}
+	for _, raw := range c.ClaimSource {
+		source, err := resolve("claim_source", raw)
+		if err != nil {
+			return config, err
+		}
+		config.ClaimSources = append(config.ClaimSources, source)
+	}
 	switch c.UserInfo {
 	case "", "on_missing_claims":
 		config.UserInfo = authflow.UserInfoOnMissingClaims
@@ -285,7 +292,7 @@ func (a *App) acquireClient(c *ProviderConfig, config authflow.Config) (*authflo
 	if err != nil {
 		return nil, err
 	}
-	encoded = fmt.Appendf(encoded, "|%q|%q|%q|%q|%q|%q", config.Issuer, config.ClientID, config.Scopes, config.Reach, config.Endpoints, config.Parameters)
+	encoded = fmt.Appendf(encoded, "|%q|%q|%q|%q|%q|%q|%q", config.Issuer, config.ClientID, config.Scopes, config.Reach, config.Endpoints, config.Parameters, config.ClaimSources)
 	if t, is := config.Transport.(*http.Transport); is && t.TLSClientConfig.RootCAs != nil || strings.Contains(c.ForwardProxyURL, "{") {
 		// The text does not say what is in the file: a reload follows it.
 		encoded = append(encoded, a.load...)

@@ -127,6 +127,8 @@ type Behaviour struct {
 	UserInfoAlg  string // answers application/jwt signed by this algorithm
 
 	CorruptUserInfo bool // flips one bit of the signature of that
+
+	ClaimsBody string // what the claims endpoint answers, a JWT; "" = it knows nobody
 }
 
 // clone copies b so that a handler reads it without the lock.

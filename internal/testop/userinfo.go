@@ -7,6 +7,16 @@ import (
 	"strings"
 )
 
+// claims is a claims endpoint (OpenID Connect Core 5.6.2).
+func (p *Provider) claims(w http.ResponseWriter, _ *http.Request, b Behaviour) {
+	if b.ClaimsBody == "" {
+		http.NotFound(w, nil)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jose")
+	io.WriteString(w, b.ClaimsBody) //nolint:errcheck // the caller may be gone
+}
+
 // userInfo is OpenID Connect Core 5.3.
 func (p *Provider) userInfo(w http.ResponseWriter, r *http.Request, b Behaviour) {
 	scheme, presented, _ := strings.Cut(r.Header.Get("Authorization"), " ")
