@@ -196,6 +196,9 @@ func (c *Client) Finish(ctx context.Context, req FinishRequest) (*Grant, error) 
 	if err != nil {
 		return nil, err
 	}
+	if c.cfg.isPlain() {
+		return c.finishPlain(ctx, req, tokens)
+	}
 	if tokens.id == "" { // OIDC Core 3.1.3.3
 		return nil, NewError(ReasonIDTokenMissing, errors.New("the token response has no id_token"))
 	}

@@ -98,8 +98,8 @@ func (c *Client) parseMetadata(body []byte) (*metadata, error) {
 	}{
 		{"authorization_endpoint", meta.AuthorizationEndpoint, c.cfg.keysOnly},
 		{"token_endpoint", meta.TokenEndpoint, c.cfg.keysOnly},
-		{"jwks_uri", meta.JWKSURI, false},
-		{"userinfo_endpoint", meta.UserInfoEndpoint, true},
+		{"jwks_uri", meta.JWKSURI, c.cfg.isPlain()},
+		{"userinfo_endpoint", meta.UserInfoEndpoint, !c.cfg.isPlain()},
 		{"end_session_endpoint", meta.EndSessionEndpoint, true},
 		{"revocation_endpoint", meta.RevocationEndpoint, true},
 		{"pushed_authorization_request_endpoint", meta.PAREndpoint, true},

@@ -62,8 +62,8 @@ type Config struct {
 	// else client_secret_basic; with a key, private_key_jwt; with a certificate,
 	// tls_client_auth.
 	ClientAuth string
-	// Scopes are asked for. "openid" must be among them. Default: openid,
-	// profile, email.
+	// Scopes are asked for. "openid" must be among them, and must not with
+	// SubjectFrom. Default: openid, profile, email; with SubjectFrom none.
 	Scopes []string
 	// ResponseMode is how the answer comes back: "" for the query of a GET, or
 	// "form_post" for the body of a POST.
@@ -97,6 +97,15 @@ type Config struct {
 	// signed by it is then refused. Default: answers are JSON, and signed ones are
 	// refused.
 	UserInfoAlg string
+	// SubjectFrom is the path (see [Claims.Lookup]) of what says in a UserInfo
+	// answer who somebody is, a text or a whole number, at a provider that is plain
+	// OAuth 2.0: it issues no ID token, and UserInfo is asked at every sign-in and
+	// refresh, whatever UserInfo says. Default: the provider speaks OpenID Connect.
+	SubjectFrom string
+	// UserInfoEmails says that e-mail addresses stand in a list below the UserInfo
+	// endpoint, each with its word whether it is the primary one and verified
+	// (GitHub: /user/emails). It counts with SubjectFrom alone.
+	UserInfoEmails bool
 	// ClaimSources are the issuers whose claims count where the provider says that
 	// a claim stands elsewhere (OIDC Core 5.6.2): aggregated ones if one of them has
 	// signed them, distributed ones if they are also at the origin of one. Their
@@ -169,7 +178,7 @@ func (c *Client) prepare() {
 
 // withDefaults fills in what is not set and copies what the caller could change.
 func withDefaults(cfg Config) Config {
-	if cfg.Scopes == nil {
+	if cfg.Scopes == nil && !cfg.isPlain() {
 		cfg.Scopes = []string{"openid", "profile", "email"}
 	}
 	if cfg.Leeway == 0 {
@@ -206,13 +215,8 @@ func (cfg Config) validate() error {
 	if err := cfg.validateClientAuth(); err != nil {
 		return err
 	}
-	if !slices.Contains(cfg.Scopes, "openid") {
-		return errors.New("scopes: openid is missing")
-	}
-	for _, scope := range cfg.Scopes {
-		if !isScopeToken(scope) {
-			return fmt.Errorf("scopes: %q is none", scope)
-		}
+	if err := cfg.validateScopes(); err != nil {
+		return err
 	}
 	for _, alg := range cfg.SigningAlgs {
 		if !slices.Contains(signingAlgs, alg) {

@@ -46,8 +46,10 @@ func (c *Client) Refresh(ctx context.Context, req RefreshRequest) (*Grant, error
 	}
 	// The keys come first: once the refresh token is used up, an ID token that
 	// cannot be verified would cost the session.
-	if _, err := c.currentKeys(ctx); err != nil {
-		return nil, err
+	if !c.cfg.isPlain() {
+		if _, err := c.currentKeys(ctx); err != nil {
+			return nil, err
+		}
 	}
 	tokens, err := c.requestTokens(ctx, url.Values{
 		"grant_type":    {"refresh_token"},
@@ -55,6 +57,9 @@ func (c *Client) Refresh(ctx context.Context, req RefreshRequest) (*Grant, error
 	}, ReasonRefreshRefused)
 	if err != nil {
 		return nil, err
+	}
+	if c.cfg.isPlain() {
+		return c.refreshPlain(ctx, req, tokens)
 	}
 	var claims Claims
 	if tokens.id != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,8 +48,12 @@ func (c *Client) requestTokens(ctx context.Context, grant url.Values, refused Re
 	if err != nil {
 		return nil, tokenError(err, refused)
 	}
-	return parseTokens(response, c.cfg.Now())
+	return parseTokens(response, c.cfg.Now(), c.cfg.isPlain())
 }
+
+// refusedGrant are the codes that take a grant for invalid, revoked or expired: of
+// RFC 6749 5.2, and GitHub's, which it sends with status 200.
+var refusedGrant = []string{"invalid_grant", "bad_verification_code", "bad_refresh_token"}
 
 // tokenError gives a reason to a failed token request. The response's body stays
 // out of it: nobody knows what stands there.
@@ -58,21 +63,22 @@ func tokenError(err error, refused Reason) error {
 		return callError(err, ReasonTokenEndpoint)
 	}
 	e := newEndpointError(response.Response, response.ErrorCode, response.ErrorDescription)
-	if e.Code == "invalid_grant" && !e.temporary() {
+	if slices.Contains(refusedGrant, e.Code) && !e.temporary() {
 		return NewError(refused, e)
 	}
 	return callError(e, ReasonTokenEndpoint)
 }
 
-// parseTokens reads what this client uses of a token response.
-func parseTokens(response *oauth2.Token, now time.Time) (*tokens, error) {
+// parseTokens reads what this client uses of a token response. plain is a provider
+// that issues no ID tokens; what else goes by that name is not looked at.
+func parseTokens(response *oauth2.Token, now time.Time, plain bool) (*tokens, error) {
 	// RFC 6749 7.1: a token of a type that it does not know MUST NOT be used.
 	// The comparison ignores case (5.1).
 	if response.TokenType != "" && !strings.EqualFold(response.TokenType, "Bearer") {
 		return nil, NewError(ReasonTokenType, fmt.Errorf("token_type is %.64q", response.TokenType))
 	}
 	id, ok := response.Extra("id_token").(string)
-	if response.Extra("id_token") != nil && !ok {
+	if response.Extra("id_token") != nil && !ok && !plain {
 		return nil, NewError(ReasonIDTokenMalformed, errors.New("id_token is no string"))
 	}
 	t := &tokens{access: response.AccessToken, refresh: response.RefreshToken, id: id}

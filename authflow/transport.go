@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -78,7 +79,7 @@ func (t strictTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	accepts := req.Header.Get("Accept")
 	wantsJWT := accepts == mediaTypeJWT || accepts == mediaTypeClaims
-	if !wantsJWT {
+	if !wantsJWT && accepts != mediaTypeList {
 		req.Header.Set("Accept", "application/json")
 	}
 	resp, err := t.base.RoundTrip(req)
@@ -96,6 +97,9 @@ func (t strictTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		return resp, nil
+	}
+	if accepts == mediaTypeList && succeeded(resp) {
+		body = slices.Concat([]byte(`{"list":`), body, []byte("}"))
 	}
 	if _, err := DecodeClaims(body); err != nil {
 		if succeeded(resp) {
@@ -168,8 +172,8 @@ func (c *Client) getJSON(ctx context.Context, address, bearer string) ([]byte, e
 	return c.get(ctx, address, bearer, "application/json")
 }
 
-// get is getJSON for one media type: application/json, application/jwt or
-// mediaTypeClaims.
+// get is getJSON for one media type: application/json, application/jwt,
+// mediaTypeClaims or mediaTypeList.
 func (c *Client) get(ctx context.Context, address, bearer, accept string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {

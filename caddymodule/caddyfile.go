@@ -23,7 +23,7 @@ func init() {
 //
 //	gatehouse {
 //		provider [<name>] {
-//			preset        oidc|google
+//			preset        oidc|google|oauth2|github
 //			issuer        <URL>
 //			client_id     <id>
 //			client_secret <secret>

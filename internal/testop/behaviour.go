@@ -128,6 +128,12 @@ type Behaviour struct {
 
 	CorruptUserInfo bool // flips one bit of the signature of that
 
+	// Plain OAuth 2.0, as GitHub speaks it: no metadata, no keys, no ID token, no openid; token_type is in lower case, errors
+	// of the token endpoint come with status 200, userinfo calls the subject id, a number, and has no address; the addresses
+	// stand below it, in a list.
+	PlainOAuth bool
+	EmailsBody string // that list instead of the right one
+
 	ClaimsBody string // what the claims endpoint answers, a JWT; "" = it knows nobody
 }
 

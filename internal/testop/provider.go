@@ -32,7 +32,8 @@ const (
 	EndSession    = "end_session"
 	Revocation    = "revocation"
 	Push          = "par"
-	Claims        = "claims" // of distributed claims (OIDC Core 5.6.2)
+	Emails        = "userinfo/emails" // of Behaviour.PlainOAuth
+	Claims        = "claims"          // of distributed claims (OIDC Core 5.6.2)
 )
 
 // Provider is an OpenID provider with one client. Its exported fields are set by
@@ -231,7 +232,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	endpoint := strings.TrimPrefix(path, "/")
 	handlers := map[string]func(http.ResponseWriter, *http.Request, Behaviour){
 		Authorization: p.authorize, Token: p.token, UserInfo: p.userInfo, JWKS: p.jwks,
-		EndSession: p.endSession, Revocation: p.revoke, Push: p.push, Claims: p.claims,
+		EndSession: p.endSession, Revocation: p.revoke, Push: p.push, Claims: p.claims, Emails: p.emails,
 	}
 	if path == "/.well-known/openid-configuration" {
 		endpoint, handlers[Discovery] = Discovery, p.discovery
@@ -250,6 +251,10 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = r.ParseForm()
 	behaviour, fault, cut := p.record(endpoint, r)
 	if fault.befall(w, r, cut) {
+		return
+	}
+	if behaviour.PlainOAuth && (endpoint == Discovery || endpoint == JWKS) {
+		http.NotFound(w, r)
 		return
 	}
 	handler(w, r, behaviour)
