@@ -41,6 +41,9 @@ type App struct {
 	// needs are the claims that rules and headers of this configuration read:
 	// what a session of it holds.
 	needs map[string]struct{}
+	// matched are those of them that matchers read, which belong to no gate. It does
+	// not change once requests are served.
+	matched []string
 	// domains are the terms of sessions by shared cookie scope.
 	domains map[string]sessionTerms
 }
@@ -118,6 +121,22 @@ func (a *App) need(claim string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.needs[claim] = struct{}{}
+}
+
+// needMatched records a claim that a matcher reads.
+func (a *App) needMatched(claim string) {
+	if claim == "email_domain" {
+		claim = "email"
+	}
+	if isComputed(claim) || claim == "sub" {
+		return
+	}
+	a.need(claim)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !slices.Contains(a.matched, claim) {
+		a.matched = append(a.matched, claim)
+	}
 }
 
 // needed lists the claims that sessions of this configuration hold. By the time

@@ -170,10 +170,12 @@ func (g *Gate) providerOf(s *session.Session) (*provider, error) {
 // that the provider left out is known, as absent; one that the configuration did
 // not ask for when the session was made is not.
 func (g *Gate) hasClaims(p *provider, s *session.Session) error {
-	for _, claim := range g.needs {
-		if _, known := s.Claims[p.key(claim)]; !known {
-			return problem(authflow.NoLogin, ReasonClaimsChanged, "This site needs to know more of you. Please sign in again.",
-				fmt.Errorf("the session was made without claim %s", p.key(claim)))
+	for _, claims := range [][]string{g.needs, g.app.matched} {
+		for _, claim := range claims {
+			if _, known := s.Claims[p.key(claim)]; !known {
+				return problem(authflow.NoLogin, ReasonClaimsChanged, "This site needs to know more of you. Please sign in again.",
+					fmt.Errorf("the session was made without claim %s", p.key(claim)))
+			}
 		}
 	}
 	return nil
