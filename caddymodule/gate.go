@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -45,6 +46,7 @@ type Gate struct {
 	basePath        string
 	passErrors      bool
 	pages           *pages
+	cookieSeen      sync.Once // the upstream has set a cookie of ours
 }
 
 // CaddyModule returns the Caddy module information.
@@ -81,6 +83,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		}
 	}
 	who, err := g.check(r, v, open, needed)
+	v.answer.unguard()
 	delivered, failed := v.deliver(w)
 	switch {
 	case failed != nil:
@@ -91,9 +94,12 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		return tooEarly()
 	}
 	v.identify(r, g, who)
-	if delivered || who != nil && v.gate.PrivateResponses != "off" {
-		w = newPrivateWriter(w)
+	if v.answer == nil {
+		v.answer = newPrivateWriter(w)
+		w = v.answer
 	}
+	v.answer.guard(v.gate)
+	v.answer.private = v.answer.private || delivered || who != nil && v.gate.PrivateResponses != "off"
 	return next.ServeHTTP(w, r)
 }
 

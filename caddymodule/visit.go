@@ -38,6 +38,8 @@ type visit struct {
 	carried  carried   // by the attempt of a callback
 	// authenticated: basic_auth has passed somebody before us.
 	authenticated bool
+	// answer is what the upstream answers by, once a gate has let the request pass.
+	answer *privateWriter
 	// demanded are the providers that every protecting gate so far accepts.
 	demanded []*provider
 	// stepUp is what they ask of a session.
