@@ -29,6 +29,7 @@ type App struct {
 	// What a browser remembers, for every site.
 	Session *SessionConfig `json:"session,omitempty"`
 
+	ctx       caddy.Context
 	logger    *zap.Logger
 	slogger   *slog.Logger
 	durable   *durable
@@ -57,6 +58,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // but the storage is opened: an identity provider that is away delays no start
 // (P01).
 func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
 	a.logger, a.slogger, a.load = ctx.Logger(), ctx.Slogger(), rand.Text()
 	a.needs = map[string]struct{}{"email_verified": {}}
 	a.domains = make(map[string]sessionTerms)
@@ -81,8 +83,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Start does nothing: gates work from provisioning on, and ask providers lazily.
-func (a *App) Start() error { return nil }
+// Start checks what can be seen only when all sites are there. Gates work from
+// provisioning on, and ask providers lazily.
+func (a *App) Start() error { return a.checkHosts() }
 
 // Stop does nothing; see Cleanup.
 func (a *App) Stop() error { return nil }
@@ -157,6 +160,7 @@ type siteSessions struct {
 	config  SessionConfig
 	manager *session.Manager
 	cookies session.CookieConfig
+	terms   sessionTerms
 }
 
 // sessionTerms are what sites must agree on that share a cookie.
@@ -182,9 +186,9 @@ func (a *App) sessions(own *SessionConfig) (*siteSessions, error) {
 	if err != nil {
 		return nil, err
 	}
+	terms := sessionTerms{config.Store, config.Lifetime, config.IdleTimeout, config.Cookie}
 	if config.Cookie.Domain != "" {
 		scope := config.Cookie.Domain + " " + config.Cookie.Name
-		terms := sessionTerms{config.Store, config.Lifetime, config.IdleTimeout, config.Cookie}
 		a.mu.Lock()
 		other, shared := a.domains[scope]
 		a.domains[scope] = terms
@@ -193,7 +197,7 @@ func (a *App) sessions(own *SessionConfig) (*siteSessions, error) {
 			return nil, fmt.Errorf("session: sites that share cookie_domain %s must agree on store and lifetimes", config.Cookie.Domain)
 		}
 	}
-	site.cookies = config.Cookie
+	site.cookies, site.terms = config.Cookie, terms
 	site.manager, err = session.NewManager(config)
 	return site, err
 }

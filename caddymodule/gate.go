@@ -32,6 +32,7 @@ type Gate struct {
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
 	cookies         session.CookieConfig
+	terms           sessionTerms
 	allow, deny     []rule
 	needs           []string // the claims that rules and headers read
 	identityHeaders []HeaderConfig
