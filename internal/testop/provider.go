@@ -32,6 +32,8 @@ const (
 	EndSession    = "end_session"
 	Revocation    = "revocation"
 	Push          = "par"
+	Emails        = "userinfo/emails" // of Behaviour.PlainOAuth
+	Claims        = "claims"          // of distributed claims (OIDC Core 5.6.2)
 )
 
 // Provider is an OpenID provider with one client. Its exported fields are set by
@@ -241,7 +243,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	endpoint := strings.TrimPrefix(path, "/")
 	handlers := map[string]func(http.ResponseWriter, *http.Request, Behaviour){
 		Authorization: p.authorize, Token: p.token, UserInfo: p.userInfo, JWKS: p.jwks,
-		EndSession: p.endSession, Revocation: p.revoke, Push: p.push,
+		EndSession: p.endSession, Revocation: p.revoke, Push: p.push, Claims: p.claims, Emails: p.emails,
 	}
 	if path == "/.well-known/openid-configuration" {
 		endpoint, handlers[Discovery] = Discovery, p.discovery
@@ -260,6 +262,10 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = r.ParseForm()
 	behaviour, fault, cut := p.record(endpoint, r)
 	if fault.befall(w, r, cut) {
+		return
+	}
+	if behaviour.PlainOAuth && (endpoint == Discovery || endpoint == JWKS) {
+		http.NotFound(w, r)
 		return
 	}
 	handler(w, r, behaviour)
