@@ -38,6 +38,7 @@ var providerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 //		report_only
 //		headers           forwarded|remote|off
 //		header            <Name> <claim>
+//		forward           access_token|id_token|assertion [<Header>]
 //		private_responses on|off
 //		streams       cut|keep
 //		preserve_post [<size>]
@@ -50,7 +51,7 @@ var providerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 //		}
 //	}
 //
-// `allow`, `deny`, `require`, `public` and `header` may be repeated. The directive emits one
+// `allow`, `deny`, `require`, `public`, `header` and `forward` may be repeated. The directive emits one
 // route without a matcher: the handler cleans every request and finds its own
 // endpoints by the path as the browser sent it, before it asks the matcher.
 func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
@@ -165,6 +166,7 @@ func gateWords(h httpcaddyfile.Helper, g *GateConfig) vocabulary {
 		"report_only":       flag(&g.ReportOnly),
 		"headers":           oneOf(&g.Headers, "forwarded", "remote", "off"),
 		"header":            {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseHeader(d, g) }},
+		"forward":           {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseForward(d, g) }},
 		"private_responses": oneOf(&g.PrivateResponses, "on", "off"),
 		"streams":           oneOf(&g.Streams, "cut", "keep"),
 		"preserve_post":     {parse: func(d *caddyfile.Dispenser) error { return parsePreservePost(d, g) }},

@@ -155,7 +155,7 @@ func (g *Gate) holdForm(r *http.Request, v *visit, refusal error) (*provider, []
 // both have to say that a page of ours sent it.
 func (g *Gate) mayHold(r *http.Request, v *visit, refusal error) bool {
 	over := errors.Is(refusal, session.ErrExpired) || errors.Is(refusal, session.ErrIdle)
-	return over && g.PreservePost > 0 && r.Method == http.MethodPost && !isEarly(r) && isLoginNavigation(r) &&
+	return over && g.PreservePost > 0 && !v.asked && r.Method == http.MethodPost && !isEarly(r) && isLoginNavigation(r) &&
 		len(r.Header["Origin"]) == 1 && r.Header.Get("Origin") == v.origin.String() &&
 		r.Header.Get("Sec-Fetch-Site") == "same-origin" &&
 		len(r.Header["Content-Type"]) == 1 && len(r.Header["Content-Encoding"]) == 0 && len(r.Trailer) == 0
@@ -230,7 +230,7 @@ func (g *Gate) releaseForm(w http.ResponseWriter, r *http.Request, v *visit, s *
 // returnedForm makes of a request that comes back from the sign-in the one that
 // was sent before it. Any other request stays what it is.
 func (g *Gate) returnedForm(w http.ResponseWriter, r *http.Request, v *visit) (*http.Request, error) {
-	if g.PreservePost == 0 || !isNavigation(r) {
+	if g.PreservePost == 0 || v.asked || !isNavigation(r) {
 		return r, nil
 	}
 	sealed, err := v.cookies.Small(v.scope(), session.Form)

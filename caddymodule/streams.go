@@ -14,6 +14,20 @@ import (
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
+// pass hands a request on.
+func (g *Gate) pass(w http.ResponseWriter, r *http.Request, v *visit, who *identity, next caddyhttp.Handler) error {
+	var err error
+	if who != nil && v.gate.Streams != "keep" && !v.watched {
+		err = g.serveWatched(w, r, v, next)
+	} else {
+		err = next.ServeHTTP(w, r)
+	}
+	if v.gate == g {
+		v.checkSent(r, g)
+	}
+	return err
+}
+
 // serveWatched hands a request on and cuts it when its session ends: what the
 // upstream began for somebody who was signed in, it does not go on with for hours
 // after that (`streams cut`). The request's context is cancelled, which ends
