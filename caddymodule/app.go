@@ -179,9 +179,10 @@ type sessionTerms struct {
 	cookies        session.CookieConfig
 }
 
-// sessions makes the sessions of a site, by its own settings or by the app's.
+// sessions makes the sessions of a site, by its own settings or by the app's. Their
+// cookies are kept for linger after their end.
 // Sites that share a cookie scope must agree on them.
-func (a *App) sessions(own *SessionConfig) (*siteSessions, error) {
+func (a *App) sessions(own *SessionConfig, linger time.Duration) (*siteSessions, error) {
 	site := new(siteSessions)
 	switch {
 	case own != nil && a.Session != nil:
@@ -206,6 +207,8 @@ func (a *App) sessions(own *SessionConfig) (*siteSessions, error) {
 			return nil, fmt.Errorf("session: sites that share cookie_domain %s must agree on store and lifetimes", config.Cookie.Domain)
 		}
 	}
+	config.Linger = linger
+	a.durable.keys.retain(config.Lifetime + linger)
 	site.cookies, site.terms = config.Cookie, terms
 	site.manager, err = session.NewManager(config)
 	return site, err

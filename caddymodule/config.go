@@ -298,6 +298,14 @@ type GateConfig struct {
 	// "on" or "off". Default: on.
 	PrivateResponses string `json:"private_responses,omitempty"`
 
+	// What happens to a request that outlives its session (WebSockets, event
+	// streams, long downloads): "cut" or "keep". Default: cut.
+	Streams string `json:"streams,omitempty"`
+
+	// The size in bytes up to which a form, sent when its session is over, is sent
+	// on after the same person has signed in again; 0 is off. Default: off.
+	PreservePost int64 `json:"preserve_post,omitempty"`
+
 	// Who writes error answers: "page" (we do) or "pass" (Caddy's
 	// handle_errors). Default: page.
 	Errors string `json:"errors,omitempty"`

@@ -123,11 +123,15 @@ func (g *Gate) provisionWords(caddy.Context) error {
 	}{
 		{"unauthenticated", g.Unauthenticated, []string{"login", "reject", "pass"}},
 		{"private_responses", g.PrivateResponses, []string{"on", "off"}},
+		{"streams", g.Streams, []string{"cut", "keep"}},
 		{"errors", g.Errors, []string{"page", "pass"}},
 	} {
 		if option.word != "" && !slices.Contains(option.choices, option.word) {
 			return fmt.Errorf("%s: %q is none of %s", option.name, option.word, strings.Join(option.choices, ", "))
 		}
+	}
+	if g.PreservePost < 0 || g.PreservePost > maxPreservedPost {
+		return fmt.Errorf("preserve_post: %d bytes; a form of 1 byte to 1 MiB can be kept", g.PreservePost)
 	}
 	g.passErrors = g.Errors == "pass"
 	return nil
@@ -292,7 +296,11 @@ func (g *Gate) provisionOrigins(caddy.Context) error {
 }
 
 func (g *Gate) provisionSession(caddy.Context) error {
-	site, err := g.app.sessions(g.Session)
+	var linger time.Duration
+	if g.PreservePost > 0 {
+		linger = formLinger
+	}
+	site, err := g.app.sessions(g.Session, linger)
 	if err != nil {
 		return err
 	}
