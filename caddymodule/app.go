@@ -41,6 +41,8 @@ type App struct {
 	// needs are the claims that rules and headers of this configuration read:
 	// what a session of it holds.
 	needs map[string]struct{}
+	// tokens are those that some site of this configuration forwards.
+	tokens map[tokenNeed]struct{}
 	// domains are the terms of sessions by shared cookie scope.
 	domains map[string]sessionTerms
 }
@@ -56,6 +58,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger, a.slogger, a.load = ctx.Logger(), ctx.Slogger(), rand.Text()
 	a.needs = map[string]struct{}{"email_verified": {}}
+	a.tokens = make(map[tokenNeed]struct{})
 	a.domains = make(map[string]sessionTerms)
 	var err error
 	if a.durable, err = acquireDurable(ctx.Storage(), a.logger); err != nil {

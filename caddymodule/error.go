@@ -29,6 +29,7 @@ const (
 	ReasonSessionTooLarge  authflow.Reason = "session_too_large"
 	ReasonOtherProvider    authflow.Reason = "other_provider"
 	ReasonClaimsChanged    authflow.Reason = "claims_changed"
+	ReasonAccessExpired    authflow.Reason = "access_token_expired"
 	ReasonClaimUnsafe      authflow.Reason = "claim_unsafe"
 	ReasonStoreUnavailable authflow.Reason = "store_unavailable"
 	ReasonKeysNotShared    authflow.Reason = "keys_not_shared"

@@ -38,6 +38,7 @@ type Gate struct {
 	own             nameSet // those that this gate sets
 	rulesMatch      bool    // some rule has a matcher of its own
 	requires        []requirement
+	forwards        []ForwardConfig
 	publicOrigin    origin
 	trusted         map[string]struct{}
 	returnTo        []string
@@ -91,6 +92,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		return tooEarly()
 	}
 	v.identify(r, g, who)
+	if who != nil && !open {
+		g.forward(r, who.session)
+	}
 	if delivered || who != nil && v.gate.PrivateResponses != "off" {
 		w = newPrivateWriter(w)
 	}
@@ -141,6 +145,11 @@ func (g *Gate) check(r *http.Request, v *visit, open bool, needed stepUp) (*iden
 	s := v.live.Session()
 	if err := g.hasClaims(provider, s); err != nil {
 		return nil, err
+	}
+	if !open {
+		if err := g.checkTokens(s); err != nil {
+			return nil, err
+		}
 	}
 	if err := g.crossOrigin(r, v.origin); err != nil {
 		return nil, err
