@@ -87,6 +87,11 @@ func fapi2Error(section, format string, values ...any) error {
 // checkFAPI2Transport: 5.2.1. An issuer on this machine may be http, for tests; what
 // it is reached at may not be less than what it is.
 func (cfg Config) checkFAPI2Transport() error {
+	if cfg.Issuer != "" {
+		if err := checkURL(cfg.Issuer, true); err != nil {
+			return fapi2Error("5.2.1", "issuer: %s", err)
+		}
+	}
 	if strings.HasPrefix(cfg.Reach, "http:") && !strings.HasPrefix(cfg.Issuer, "http:") {
 		return fapi2Error("5.2.1", "reach %s is not https", cfg.Reach)
 	}

@@ -25,6 +25,7 @@ import (
 type provider struct {
 	name         string
 	client       *authflow.Client
+	profile      string
 	userClaim    string
 	emailTrusted bool
 	// paths maps the names that rules use to where the claims stand.
@@ -107,6 +108,9 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	if !exists {
 		return nil, fmt.Errorf("provider %s: no preset %q; there are %s", c.name(), c.Preset, strings.Join(presetNames(), ", "))
 	}
+	if err := c.checkProfile(); err != nil {
+		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
+	}
 	config, err := c.client(known)
 	if err == nil {
 		err = c.provisionNetwork(ctx, &config)
@@ -120,6 +124,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	config.Logger = a.slogger
 	p := &provider{
 		name:         c.name(),
+		profile:      c.Profile,
 		userClaim:    "sub",
 		emailTrusted: c.InsecureUnverifiedEmail,
 		paths:        make(map[string]string),
@@ -178,7 +183,7 @@ func (p *provider) provisionClaims(c *ProviderConfig) error {
 
 // client is the one place where a provider's configuration becomes authflow's.
 func (c *ProviderConfig) client(known preset) (authflow.Config, error) {
-	config := authflow.Config{ClientAuth: c.ClientAuth, Now: time.Now}
+	config := authflow.Config{ClientAuth: c.ClientAuth, Profile: c.Profile, Now: time.Now}
 	for _, field := range []struct {
 		word, raw string
 		target    *string
