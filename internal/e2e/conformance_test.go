@@ -576,4 +576,5 @@ func TestConformance(t *testing.T) {
 			}
 		})
 	}
+	testFAPI(t)
 }

@@ -32,6 +32,7 @@ const (
 	EndSession    = "end_session"
 	Revocation    = "revocation"
 	Push          = "par"
+	Accounts      = "accounts"
 )
 
 // Provider is an OpenID provider with one client. Its exported fields are set by
@@ -234,7 +235,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	endpoint := strings.TrimPrefix(path, "/")
 	handlers := map[string]func(http.ResponseWriter, *http.Request, Behaviour){
 		Authorization: p.authorize, Token: p.token, UserInfo: p.userInfo, JWKS: p.jwks,
-		EndSession: p.endSession, Revocation: p.revoke, Push: p.push,
+		EndSession: p.endSession, Revocation: p.revoke, Push: p.push, Accounts: p.accounts,
 	}
 	if path == "/.well-known/openid-configuration" {
 		endpoint, handlers[Discovery] = Discovery, p.discovery
