@@ -125,10 +125,13 @@ func (p *Provider) refreshGrant(w http.ResponseWriter, form url.Values, jkt stri
 	presented := form.Get("refresh_token")
 	p.mu.Lock()
 	g, ok := p.refresh[presented]
-	if ok && g.jkt != jkt && b.binds() { // RFC 9449 5
+	if ok && g.jkt != "" && g.jkt != jkt && b.binds() { // RFC 9449 5
 		p.mu.Unlock()
 		fail(w, http.StatusBadRequest, "invalid_grant", "the refresh token is bound to another key")
 		return
+	}
+	if ok {
+		g.jkt = jkt
 	}
 	good := ok && !g.revoked && g.current == presented
 	switch {
