@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,7 +18,7 @@ import (
 //
 //   - 5.2.1: https only, of certificates that are verified.
 //   - 5.3.3.1: the client proves itself by a key or a certificate, access tokens are
-//     of use to nobody else, and what is known of the provider is its metadata.
+//     bound to it or to a key of the session (DPoP), and what is known of the provider is its metadata.
 //   - 5.3.3.2: requests are pushed, and the response names who answers.
 //   - 5.4.1: PS256, ES256 or EdDSA, by keys that are long enough.
 //
@@ -38,6 +39,9 @@ func (cfg Config) withProfile() Config {
 	}
 	if cfg.PAR == "" || cfg.PAR == PARAuto {
 		cfg.PAR = PAROn
+	}
+	if !cfg.MutualTLS { // 5.3.3.1: else the certificate binds tokens
+		cfg.DPoP = true
 	}
 	if len(cfg.SigningAlgs) == 0 {
 		cfg.SigningAlgs = slices.Clone(fapi2Algs)
@@ -98,8 +102,7 @@ func (cfg Config) checkFAPI2Transport() error {
 	return nil
 }
 
-// checkFAPI2Client: 5.3.3.1 (1), (2). No secret is shared, and a token that is stolen
-// is of no use.
+// checkFAPI2Client: 5.3.3.1. No secret is shared.
 func (cfg Config) checkFAPI2Client() error {
 	method := cfg.defaultClientAuth()
 	switch {
@@ -109,8 +112,6 @@ func (cfg Config) checkFAPI2Client() error {
 		return fapi2Error("5.3.3.1", "client_key or client_certificate is needed")
 	case !slices.Contains([]string{PrivateKeyJWT, TLSClientAuth, SelfSignedTLSClientAuth}, method):
 		return fapi2Error("5.3.3.1", "client_auth %s is none of %s, %s, %s", method, PrivateKeyJWT, TLSClientAuth, SelfSignedTLSClientAuth)
-	case !cfg.MutualTLS:
-		return fapi2Error("5.3.3.1", "client_certificate is needed, which binds access tokens to this client")
 	}
 	return nil
 }
@@ -134,6 +135,16 @@ func (cfg Config) checkFAPI2Endpoints() error {
 		}
 	}
 	return nil
+}
+
+// checkBinding: 5.3.3.1, RFC 8705 3.3. Tokens that no key of DPoP binds are bound to
+// the client's certificate, as the provider says in its metadata: else they are
+// anybody's who has seen one, and nothing in the token response would tell.
+func (cfg Config) checkBinding(meta *metadata) error {
+	if !cfg.fapi2() || cfg.DPoP || meta.BindsCertificates {
+		return nil
+	}
+	return NewError(ReasonUnbound, errors.New("the metadata does not have tls_client_certificate_bound_access_tokens: true"))
 }
 
 // checkFAPI2Algs: 5.4.1.

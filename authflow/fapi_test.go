@@ -40,6 +40,8 @@ func TestFAPI2Configuration(t *testing.T) {
 		word    string // "" = it is accepted
 		section string
 	}{
+		"a key alone":                 {func(c *authflow.Config) { c.MutualTLS = false }, "", ""},
+		"certificate and DPoP":        {func(c *authflow.Config) { c.DPoP = true }, "", ""},
 		"key and certificate":         {func(*authflow.Config) {}, "", ""},
 		"certificate alone":           {func(c *authflow.Config) { c.ClientKeys = nil }, "", ""},
 		"self-signed certificate":     {func(c *authflow.Config) { c.ClientKeys, c.ClientAuth = nil, authflow.SelfSignedTLSClientAuth }, "", ""},
@@ -121,14 +123,16 @@ func TestFAPI2CertificateKeys(t *testing.T) {
 
 // newFAPI2 is a provider that signs by PS256, with a client of the profile; its key is
 // RSA and names no algorithm.
+//
+// Tokens are bound by DPoP, unless options say otherwise.
 func newFAPI2(t *testing.T, options ...func(*authflow.Config)) rp {
 	t.Helper()
 	key := must(authflow.ParseClientKey(pkcs8(clientRSA()), ""))
 	s := keyed(t, []authflow.ClientKey{key}, append([]func(*authflow.Config){func(cfg *authflow.Config) {
-		cfg.Profile, cfg.MutualTLS, cfg.ClientAuth = authflow.ProfileFAPI2, true, authflow.PrivateKeyJWT
+		cfg.Profile = authflow.ProfileFAPI2
 	}}, options...)...)
 	s.p.Set(func(b *testop.Behaviour) {
-		b.Alg, b.OnlyClientAuth = "PS256", "private_key_jwt"
+		b.Alg, b.OnlyClientAuth, b.DPoP = "PS256", "private_key_jwt", true
 		b.Discovery = testop.Edit{"token_endpoint_auth_signing_alg_values_supported": []string{"RS256"}}
 	})
 	return s
@@ -158,6 +162,7 @@ func TestFAPI2Requests(t *testing.T) {
 
 // TestFAPI2Refuses: what an OpenID provider may do, and one of the profile may not.
 func TestFAPI2Refuses(t *testing.T) {
+	certificate := func(cfg *authflow.Config) { cfg.MutualTLS, cfg.ClientAuth = true, authflow.PrivateKeyJWT }
 	for name, test := range map[string]struct {
 		behave func(*testop.Behaviour)
 		reason authflow.Reason
@@ -171,9 +176,19 @@ func TestFAPI2Refuses(t *testing.T) {
 		"5.3.3.2 nowhere to push to": {func(b *testop.Behaviour) {
 			b.Discovery["pushed_authorization_request_endpoint"] = testop.Absent
 		}, authflow.ReasonPARMissing, authflow.Internal},
+		"5.3.3.1 Bearer for a proof": {func(b *testop.Behaviour) { b.DPoPDowngrade = true }, authflow.ReasonDPoPDowngrade, authflow.Provider},
+		"5.3.3.1 a certificate that binds nothing": {func(b *testop.Behaviour) {
+			b.DPoP = false
+			b.Discovery["tls_client_certificate_bound_access_tokens"] = false
+		}, authflow.ReasonUnbound, authflow.Internal},
+		"5.3.3.1 a certificate, and nothing said": {func(b *testop.Behaviour) { b.DPoP = false }, authflow.ReasonUnbound, authflow.Internal},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newFAPI2(t)
+			var options []func(*authflow.Config)
+			if test.reason == authflow.ReasonUnbound {
+				options = append(options, certificate)
+			}
+			s := newFAPI2(t, options...)
 			s.p.Set(test.behave)
 			_, err := s.login("bob")
 			wantError(t, err, test.reason, test.kind)

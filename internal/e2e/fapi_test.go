@@ -110,7 +110,7 @@ func fapiMutualTLS() fapiPlan {
 			for member, endpoint := range map[string]string{"token_endpoint": testop.Token, "pushed_authorization_request_endpoint": testop.Push} {
 				b.Discovery[member], aliases[member] = "https://127.0.0.1:1/without-a-certificate", op.URL(endpoint)
 			}
-			b.Discovery["mtls_endpoint_aliases"] = aliases
+			b.Discovery["mtls_endpoint_aliases"], b.Discovery["tls_client_certificate_bound_access_tokens"] = aliases, true
 		},
 		traces: map[string]string{
 			toDiscovery: "discovery",
