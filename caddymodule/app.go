@@ -43,6 +43,9 @@ type App struct {
 	needs map[string]struct{}
 	// tokens are those that some site of this configuration forwards.
 	tokens map[tokenNeed]struct{}
+	// sendsBound: some site forwards tokens that are bound to a key; hasTransport: some
+	// reverse_proxy can.
+	sendsBound, hasTransport bool
 	// domains are the terms of sessions by shared cookie scope.
 	domains map[string]sessionTerms
 }
@@ -81,8 +84,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Start does nothing: gates work from provisioning on, and ask providers lazily.
-func (a *App) Start() error { return nil }
+// Start checks what only the whole configuration shows. Gates work from provisioning
+// on, and ask providers lazily.
+func (a *App) Start() error { return a.checkTransport() }
 
 // Stop does nothing; see Cleanup.
 func (a *App) Stop() error { return nil }

@@ -47,6 +47,7 @@ const (
 	ReasonAuthTooOld       authflow.Reason = "auth_too_old"
 	ReasonMatcherFailed    authflow.Reason = "matcher_failed"
 	ReasonMethodRefused    authflow.Reason = "method_refused"
+	ReasonNoTransport      authflow.Reason = "dpop_transport_missing"
 	ReasonLogoutMismatch   authflow.Reason = "logout_mismatch"
 	ReasonInternal         authflow.Reason = "internal"
 )

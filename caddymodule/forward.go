@@ -81,6 +81,7 @@ func (a *App) needToken(p *provider, token string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.tokens[tokenNeed{p.name, p.client, token}] = struct{}{}
+	a.sendsBound = a.sendsBound || p.dpop && token == accessToken
 }
 
 // needsToken reports whether any site does.
@@ -166,13 +167,29 @@ func tokenOf(s *session.Session, token string) secret.String {
 }
 
 // forward sends the session's tokens to the upstream, in place of what an earlier
-// gate has sent under the same names.
-func (g *Gate) forward(r *http.Request, s *session.Session) {
+// gate has sent under the same names. An access token that is bound to a key goes
+// with its proof, or not at all: the transport sends it.
+func (g *Gate) forward(r *http.Request, v *visit, s *session.Session) {
+	var held []string
+	v.unbind(g.own)
 	for _, f := range g.forwards {
-		value := tokenOf(s, f.Token).Reveal()
-		if f.Header == "Authorization" {
-			value = "Bearer " + value
+		if f.Token == accessToken && s.TokenType == authflow.TokenTypeDPoP {
+			delete(r.Header, f.Header)
+			held = append(held, f.Header)
+			continue
 		}
-		r.Header[f.Header] = []string{value}
+		r.Header[f.Header] = []string{headerValue(f.Header, authflow.TokenTypeBearer, tokenOf(s, f.Token))}
 	}
+	if held != nil {
+		v.bind(s, held)
+	}
+}
+
+// headerValue is a token as it stands in a header: in Authorization behind its
+// scheme (RFC 6750 2.1, RFC 9449 7.1).
+func headerValue(name, scheme string, token secret.String) string {
+	if name == "Authorization" {
+		return scheme + " " + token.Reveal()
+	}
+	return token.Reveal()
 }

@@ -93,12 +93,16 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	v.identify(r, g, who)
 	if who != nil && !open {
-		g.forward(r, who.session)
+		g.forward(r, v, who.session)
 	}
 	if delivered || who != nil && v.gate.PrivateResponses != "off" {
 		w = newPrivateWriter(w)
 	}
-	return next.ServeHTTP(w, r)
+	err = next.ServeHTTP(w, r)
+	if v.gate == g {
+		v.checkSent(r, g)
+	}
+	return err
 }
 
 // isOpen reports whether a request needs no sign-in: the user's matcher takes

@@ -38,6 +38,7 @@ type visit struct {
 	carried  carried   // by the attempt of a callback
 	// authenticated: basic_auth has passed somebody before us.
 	authenticated bool
+	bound         *bound // an access token that the transport sends
 	// demanded are the providers that every protecting gate so far accepts.
 	demanded []*provider
 	// stepUp is what they ask of a session.
@@ -155,6 +156,7 @@ func (v *visit) identify(r *http.Request, g *Gate, who *identity) {
 	v.identity = who
 	if who == nil {
 		clearIdentity(r, g.own)
+		v.unbind(g.own)
 		return
 	}
 	g.setIdentity(r, who)
