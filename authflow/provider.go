@@ -239,6 +239,10 @@ func (c *Client) ClientID() string { return c.cfg.ClientID }
 // browser brings no cookie but those that are SameSite=None.
 func (c *Client) FormPost() bool { return c.cfg.ResponseMode != "" }
 
+// DPoP tells whether tokens are bound to a key of each session's own, as
+// Config.DPoP or the profile wants it.
+func (c *Client) DPoP() bool { return c.cfg.DPoP }
+
 // Ready returns nil if the provider's metadata is there, which stays so, else
 // what a login would fail with at this moment. It does not wait, but lets the
 // metadata be fetched.

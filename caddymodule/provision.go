@@ -131,7 +131,6 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 		emailTrusted: c.InsecureUnverifiedEmail,
 		paths:        make(map[string]string),
 		public:       isPublicIssuer(config.Issuer),
-		dpop:         c.DPoP,
 
 		refreshInterval: time.Duration(c.RefreshInterval),
 	}
@@ -150,6 +149,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
 	}
+	p.dpop = p.client.DPoP()
 	return p, nil
 }
 

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -23,8 +24,7 @@ import (
 // fapiPlan is the plan for one way to bind tokens.
 type fapiPlan struct {
 	name    string
-	words   string // of the provider in the Caddyfile
-	client  func(*testop.Provider)
+	words   string                                         // of the provider in the Caddyfile
 	behave  func(op *testop.Provider, b *testop.Behaviour) // what every module's provider does
 	up      string                                         // the transport to the accounts
 	traces  map[string]string                              // how far a module goes, in requests to the provider
@@ -128,6 +128,59 @@ func fapiMutualTLS() fapiPlan {
 	}
 }
 
+// fapiDPoP is the plan with DPoP: a key proves the client, and one of each session binds its tokens. Both servers ask for
+// their nonces at the first request.
+func fapiDPoP() fapiPlan {
+	return fapiPlan{
+		name:   "fapi2-dpop",
+		words:  "client_key {$SIGNING}",
+		up:     "gatehouse {\n\t\t\ttls_trust_pool file {$CA}\n\t\t}",
+		scheme: "DPoP",
+		behave: func(_ *testop.Provider, b *testop.Behaviour) {
+			b.OnlyClientAuth, b.DPoP, b.DPoPNonces = "private_key_jwt", true, true
+		},
+		traces: map[string]string{
+			toDiscovery: "discovery",
+			toAnswer:    "discovery par par authorization",
+			toTokens:    "discovery par par authorization token",
+			toKeys:      "discovery par par authorization token jwks",
+			toAccounts:  "discovery par par authorization token jwks accounts accounts",
+			"unasked":   "discovery par authorization token jwks accounts",
+		},
+		auth: func(r *rp, request testop.Request) {
+			form := request.PostForm
+			if form.Has("client_secret") || request.Header.Get("Authorization") != "" {
+				r.t.Errorf("beside its assertion the client shows %v", form)
+			}
+			header, claims := readJWT(r.t, form.Get("client_assertion"))
+			if header["alg"] != "ES256" || claims["aud"] != r.OP.Issuer() {
+				r.t.Errorf("an assertion by %v for %v", header["alg"], claims["aud"])
+			}
+		},
+		modules: append(slices.Clone(fapiCommon),
+			module{name: "happy-path-no-dpop-nonce", behave: func(_ *testop.Provider, b *testop.Behaviour) { b.DPoPNonces = false }, trace: "unasked"},
+			module{name: "rs-dpop-auth-scheme-case-insensitivity", behave: func(_ *testop.Provider, b *testop.Behaviour) { b.DPoPScheme = "dPoP" }, trace: toAccounts},
+		),
+	}
+}
+
+// readJWT reads a JWT without verifying it.
+func readJWT(t *testing.T, compact string) (header, claims map[string]any) {
+	t.Helper()
+	parts := strings.Split(compact, ".")
+	if len(parts) != 3 {
+		t.Fatalf("%q is no JWT", compact)
+	}
+	for i, target := range []*map[string]any{&header, &claims} {
+		part, err := base64.RawURLEncoding.DecodeString(parts[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		decode(t, string(part), target)
+	}
+	return header, claims
+}
+
 // asFAPI makes the provider one like the suite's: it signs by PS256, its keys have decoys, and it takes pushed requests alone,
 // although it does not say so.
 func (p fapiPlan) asFAPI(op *testop.Provider, b *testop.Behaviour) {
@@ -158,9 +211,6 @@ func (p fapiPlan) start(t *testing.T) []*rp {
 		op := testop.Start(t, func(op *testop.Provider) {
 			op.Path, op.ClientID, op.ClientCertificate = "/test/a/gatehouse/", fmt.Sprintf("client-%d", i), ours.Leaf
 			op.TLS = &tls.Config{Certificates: []tls.Certificate{server}, ClientAuth: tls.RequestClientCert}
-			if p.client != nil {
-				p.client(op)
-			}
 		})
 		op.Set(func(b *testop.Behaviour) {
 			p.asFAPI(op, b)
@@ -190,8 +240,8 @@ func (p fapiPlan) start(t *testing.T) []*rp {
 	caddy := StartCaddy(t, sites.String())
 	for i, r := range parties {
 		r.Caddy, r.at = caddy, caddy.HTTPS(fmt.Sprintf("m%d.example.test", i))
-		if p.client != nil {
-			r.OP.ClientJWKS = r.at + "/oauth2/jwks"
+		if strings.Contains(p.words, "client_key") {
+			r.OP.ClientJWKS = NewBrowser(t).Step(r.at + "/oauth2/jwks").Body
 		}
 	}
 	return parties
@@ -232,7 +282,7 @@ func (r *rp) wantBound() {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		stolen.Header = seen.Header
+		stolen.Header.Set("Authorization", seen.Header.Get("Authorization"))
 		if page := NewBrowser(r.t).Do(stolen); page.Status != http.StatusUnauthorized {
 			r.t.Errorf("somebody else's request with the access token: %d", page.Status)
 		}
@@ -298,12 +348,32 @@ func (p fapiPlan) wantRequests(r *rp) {
 	}
 }
 
+// With the profile and no certificate tokens are bound by DPoP, said or not: they go upstream by `transport gatehouse` alone.
+func TestFAPI2NeedsATransport(t *testing.T) {
+	t.Parallel()
+	signing := filepath.Join(t.TempDir(), "key.pem")
+	writeKey(t, signing)
+	logs := CaddyFails(t, `http://localhost:{$PORT} {
+	gatehouse http://127.0.0.1:1 {
+		profile fapi2
+		client_id app
+		client_key `+signing+`
+		forward access_token Authorization
+	}
+	reverse_proxy 127.0.0.1:1
+}
+`)
+	if !strings.Contains(logs, "transport gatehouse") {
+		t.Errorf("Caddy said:\n%s", logs)
+	}
+}
+
 // testFAPI plays the FAPI 2.0 plans, as TestConformance does the others.
 func testFAPI(t *testing.T) {
 	for _, plan := range []struct {
 		fapiPlan
 		count int // as the suite has them
-	}{{fapiMutualTLS(), 20}} {
+	}{{fapiMutualTLS(), 20}, {fapiDPoP(), 22}} {
 		t.Run(plan.name, func(t *testing.T) {
 			names := map[string]bool{}
 			for _, r := range plan.start(t) {
