@@ -338,6 +338,8 @@ func parseTree(fsys fs.FS) (*tree, error) {
 			return err
 		case d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules"):
 			return fs.SkipDir
+		case name == ".git": // of a second working tree
+			return nil
 		case !d.Type().IsRegular() || name == "go.sum":
 			return nil
 		}

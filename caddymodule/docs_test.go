@@ -20,6 +20,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
 )
@@ -139,6 +140,15 @@ func examples(t *testing.T) []example {
 			case language == "json":
 				if !json.Valid([]byte(block)) {
 					t.Errorf("%s: no JSON", where)
+				}
+			case language == "caddyfile": // of a Caddy without the gate
+				if _, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(block), map[string]any{"filename": "Caddyfile"}); err != nil {
+					t.Errorf("%s: %v", where, err)
+				}
+			case language == "nginx": // a test of internal/e2e runs it
+			case language == "yaml":
+				if err := yaml.Unmarshal([]byte(block), new(any)); err != nil {
+					t.Errorf("%s: %v", where, err)
 				}
 			case language != "":
 				t.Errorf("%s: what is a block of %s?", where, language)

@@ -45,6 +45,7 @@ const (
 	ReasonUnknownProvider  authflow.Reason = "unknown_provider"
 	ReasonACRRequired      authflow.Reason = "acr_required"
 	ReasonAuthTooOld       authflow.Reason = "auth_too_old"
+	ReasonAskedUnknown     authflow.Reason = "original_request_unknown"
 	ReasonMatcherFailed    authflow.Reason = "matcher_failed"
 	ReasonMethodRefused    authflow.Reason = "method_refused"
 	ReasonNoTransport      authflow.Reason = "dpop_transport_missing"

@@ -230,7 +230,7 @@ func (g *Gate) passesAsNobody(err error) bool {
 // refuse answers who may not pass: a navigation without session, or with one that
 // is too weak, signs in.
 func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, v *visit, err error) error {
-	if asProblem(err).Kind != authflow.NoLogin || g.Unauthenticated == "reject" || !isNavigation(r) {
+	if asProblem(err).Kind != authflow.NoLogin || g.Unauthenticated == "reject" || v.answersOnly || !isNavigation(r) {
 		return g.fail(w, r, v, err)
 	}
 	providers := v.demanded

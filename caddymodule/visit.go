@@ -36,6 +36,8 @@ type visit struct {
 	identity *identity // who passed, or nil; placeholders read it
 	refused  *identity // who did not, for the page that says so
 	carried  carried   // by the attempt of a callback
+	// answersOnly: another proxy asks, which can do nothing with a redirect.
+	answersOnly bool
 	// authenticated: basic_auth has passed somebody before us.
 	authenticated bool
 	bound         *bound // an access token that the transport sends
