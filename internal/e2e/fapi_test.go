@@ -230,7 +230,6 @@ func (p fapiPlan) start(t *testing.T) []*rp {
 		forward access_token Authorization
 	}
 	reverse_proxy %s {
-		header_up Host {upstream_hostport}
 		transport %s
 	}
 }
