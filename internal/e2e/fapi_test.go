@@ -23,7 +23,6 @@ import (
 
 // fapiPlan is the plan for one way to bind tokens.
 type fapiPlan struct {
-	name    string
 	words   string                                         // of the provider in the Caddyfile
 	behave  func(op *testop.Provider, b *testop.Behaviour) // what every module's provider does
 	up      string                                         // the transport to the accounts
@@ -47,38 +46,38 @@ const fapiPath = "/test/a/gatehouse/accounts"
 
 // fapiCommon is what every FAPI 2.0 plan has.
 var fapiCommon = []module{
-	{name: "happy-path", trace: toAccounts},
-	{name: "discovery-issuer-mismatch", behave: func(_ *testop.Provider, b *testop.Behaviour) {
+	{name: "fapi2-security-profile-final-client-test-happy-path", trace: toAccounts},
+	{name: "fapi2-security-profile-final-client-test-discovery-issuer-mismatch", behave: func(_ *testop.Provider, b *testop.Behaviour) {
 		b.Discovery["issuer"] = testop.Append("INVALID")
 	}, status: badGateway, reason: "discovery_issuer_mismatch", trace: toDiscovery},
-	{name: "invalid-iss", behave: inIDToken(testop.Edit{"iss": testop.Append("1")}), status: badGateway, reason: "id_token_iss_mismatch", trace: toKeys},
-	{name: "invalid-aud", behave: inIDToken(testop.Edit{"aud": testop.Append("1")}), status: badGateway, reason: "aud_mismatch", trace: toKeys},
-	{name: "invalid-missing-iss", behave: inIDToken(testop.Edit{"iss": testop.Absent}), status: badGateway, reason: "id_token_iss_mismatch", trace: toKeys},
-	{name: "invalid-missing-aud", behave: inIDToken(testop.Edit{"aud": testop.Absent}), status: badGateway, reason: "aud_mismatch", trace: toKeys},
-	{name: "invalid-missing-exp", behave: inIDToken(testop.Edit{"exp": testop.Absent}), status: badGateway, reason: "exp_missing", trace: toKeys},
-	{name: "invalid-expired-exp", behave: inIDToken(testop.Edit{
+	{name: "fapi2-security-profile-final-client-test-invalid-iss", behave: inIDToken(testop.Edit{"iss": testop.Append("1")}), status: badGateway, reason: "id_token_iss_mismatch", trace: toKeys},
+	{name: "fapi2-security-profile-final-client-test-invalid-aud", behave: inIDToken(testop.Edit{"aud": testop.Append("1")}), status: badGateway, reason: "aud_mismatch", trace: toKeys},
+	{name: "fapi2-security-profile-final-client-test-invalid-missing-iss", behave: inIDToken(testop.Edit{"iss": testop.Absent}), status: badGateway, reason: "id_token_iss_mismatch", trace: toKeys},
+	{name: "fapi2-security-profile-final-client-test-invalid-missing-aud", behave: inIDToken(testop.Edit{"aud": testop.Absent}), status: badGateway, reason: "aud_mismatch", trace: toKeys},
+	{name: "fapi2-security-profile-final-client-test-invalid-missing-exp", behave: inIDToken(testop.Edit{"exp": testop.Absent}), status: badGateway, reason: "exp_missing", trace: toKeys},
+	{name: "fapi2-security-profile-final-client-test-invalid-expired-exp", behave: inIDToken(testop.Edit{
 		"exp": testop.Change(func(any) any { return time.Now().Add(-6 * time.Minute).Unix() }),
 	}), status: badGateway, reason: "token_expired", trace: toKeys},
-	{name: "invalid-secondary-aud", behave: inIDToken(testop.Edit{
+	{name: "fapi2-security-profile-final-client-test-invalid-secondary-aud", behave: inIDToken(testop.Edit{
 		"aud": testop.Change(func(right any) any { return []any{right, right.(string) + "1"} }),
 	}), status: badGateway, reason: "aud_untrusted", trace: toKeys},
-	{name: "valid-aud-as-array", behave: inIDToken(testop.Edit{
+	{name: "fapi2-security-profile-final-client-test-valid-aud-as-array", behave: inIDToken(testop.Edit{
 		"aud": testop.Change(func(right any) any { return []any{right} }),
 	}), trace: toAccounts},
-	{name: "invalid-null-alg", behave: func(_ *testop.Provider, b *testop.Behaviour) { b.Alg = "none" }, status: badGateway, reason: "alg_refused", trace: toTokens},
-	{name: "invalid-alternate-alg", behave: func(_ *testop.Provider, b *testop.Behaviour) { b.Alg = "RS256" }, status: badGateway, reason: "alg_refused", trace: toTokens},
-	{name: "invalid-nonce", behave: inIDToken(testop.Edit{"nonce": testop.Append("1")}), status: badGateway, reason: "nonce_mismatch", trace: toKeys},
-	{name: "invalid-missing-nonce", behave: inIDToken(testop.Edit{"nonce": testop.Absent}), status: badGateway, reason: "nonce_mismatch", trace: toKeys},
-	{name: "invalid-authorization-response-iss", behave: inAnswer(testop.Edit{"iss": testop.Append("1")}), status: http.StatusBadRequest, reason: "iss_mismatch", trace: toAnswer},
-	{name: "remove-authorization-response-iss", behave: inAnswer(testop.Edit{"iss": testop.Absent}), status: http.StatusBadRequest, reason: "iss_missing", trace: toAnswer},
-	{name: "ensure-authorization-response-with-invalid-state-fails", behave: inAnswer(testop.Edit{
+	{name: "fapi2-security-profile-final-client-test-invalid-null-alg", behave: func(_ *testop.Provider, b *testop.Behaviour) { b.Alg = "none" }, status: badGateway, reason: "alg_refused", trace: toTokens},
+	{name: "fapi2-security-profile-final-client-test-invalid-alternate-alg", behave: func(_ *testop.Provider, b *testop.Behaviour) { b.Alg = "RS256" }, status: badGateway, reason: "alg_refused", trace: toTokens},
+	{name: "fapi2-security-profile-final-client-test-invalid-nonce", behave: inIDToken(testop.Edit{"nonce": testop.Append("1")}), status: badGateway, reason: "nonce_mismatch", trace: toKeys},
+	{name: "fapi2-security-profile-final-client-test-invalid-missing-nonce", behave: inIDToken(testop.Edit{"nonce": testop.Absent}), status: badGateway, reason: "nonce_mismatch", trace: toKeys},
+	{name: "fapi2-security-profile-final-client-test-invalid-authorization-response-iss", behave: inAnswer(testop.Edit{"iss": testop.Append("1")}), status: http.StatusBadRequest, reason: "iss_mismatch", trace: toAnswer},
+	{name: "fapi2-security-profile-final-client-test-remove-authorization-response-iss", behave: inAnswer(testop.Edit{"iss": testop.Absent}), status: http.StatusBadRequest, reason: "iss_missing", trace: toAnswer},
+	{name: "fapi2-security-profile-final-client-test-ensure-authorization-response-with-invalid-state-fails", behave: inAnswer(testop.Edit{
 		"state": testop.Change(func(right any) any { return strings.ToUpper(right.(string)) }),
 	}), status: http.StatusBadRequest, reason: "state_unknown", trace: toAnswer},
-	{name: "ensure-authorization-response-with-invalid-missing-state-fails", behave: inAnswer(testop.Edit{"state": testop.Absent}), status: http.StatusBadRequest, reason: "state_unknown", trace: toAnswer},
-	{name: "token-endpoint-response-without-expires_in", behave: func(_ *testop.Provider, b *testop.Behaviour) {
+	{name: "fapi2-security-profile-final-client-test-ensure-authorization-response-with-invalid-missing-state-fails", behave: inAnswer(testop.Edit{"state": testop.Absent}), status: http.StatusBadRequest, reason: "state_unknown", trace: toAnswer},
+	{name: "fapi2-security-profile-final-client-test-token-endpoint-response-without-expires_in", behave: func(_ *testop.Provider, b *testop.Behaviour) {
 		b.TokenResponse = testop.Edit{"expires_in": testop.Absent}
 	}, trace: toAccounts},
-	{name: "token-type-case-insensitivity", behave: func(_ *testop.Provider, b *testop.Behaviour) {
+	{name: "fapi2-security-profile-final-client-test-token-type-case-insensitivity", behave: func(_ *testop.Provider, b *testop.Behaviour) {
 		b.TokenResponse = testop.Edit{"token_type": testop.Change(func(right any) any { return swapCase(right.(string)) })}
 	}, trace: toAccounts},
 }
@@ -100,7 +99,6 @@ func swapCase(s string) string {
 // fapiMutualTLS is the plan with mutual TLS: a certificate proves the client, and binds its tokens.
 func fapiMutualTLS() fapiPlan {
 	return fapiPlan{
-		name:   "fapi2-mtls",
 		words:  "client_certificate {$OURS}\n\t\tclient_auth tls_client_auth",
 		up:     "http {\n\t\t\ttls_client_auth {$OURS}\n\t\t\ttls_trust_pool file {$CA}\n\t\t}",
 		scheme: "Bearer",
@@ -132,7 +130,6 @@ func fapiMutualTLS() fapiPlan {
 // their nonces at the first request.
 func fapiDPoP() fapiPlan {
 	return fapiPlan{
-		name:   "fapi2-dpop",
 		words:  "client_key {$SIGNING}",
 		up:     "gatehouse {\n\t\t\ttls_trust_pool file {$CA}\n\t\t}",
 		scheme: "DPoP",
@@ -158,8 +155,8 @@ func fapiDPoP() fapiPlan {
 			}
 		},
 		modules: append(slices.Clone(fapiCommon),
-			module{name: "happy-path-no-dpop-nonce", behave: func(_ *testop.Provider, b *testop.Behaviour) { b.DPoPNonces = false }, trace: "unasked"},
-			module{name: "rs-dpop-auth-scheme-case-insensitivity", behave: func(_ *testop.Provider, b *testop.Behaviour) { b.DPoPScheme = "dPoP" }, trace: toAccounts},
+			module{name: "fapi2-security-profile-final-client-test-happy-path-no-dpop-nonce", behave: func(_ *testop.Provider, b *testop.Behaviour) { b.DPoPNonces = false }, trace: "unasked"},
+			module{name: "fapi2-security-profile-final-client-test-rs-dpop-auth-scheme-case-insensitivity", behave: func(_ *testop.Provider, b *testop.Behaviour) { b.DPoPScheme = "dPoP" }, trace: toAccounts},
 		),
 	}
 }
@@ -370,14 +367,18 @@ func TestFAPI2NeedsATransport(t *testing.T) {
 // testFAPI plays the FAPI 2.0 plans, as TestConformance does the others.
 func testFAPI(t *testing.T) {
 	for _, plan := range []struct {
+		name string
 		fapiPlan
 		count int // as the suite has them
-	}{{fapiMutualTLS(), 20}, {fapiDPoP(), 22}} {
+	}{
+		{"fapi2-mtls", fapiMutualTLS(), 20},
+		{"fapi2-dpop", fapiDPoP(), 22},
+	} {
 		t.Run(plan.name, func(t *testing.T) {
 			names := map[string]bool{}
 			for _, r := range plan.start(t) {
 				names[r.module.name] = true
-				t.Run("fapi2-security-profile-final-client-test-"+r.module.name, func(t *testing.T) { plan.run(t, r) })
+				t.Run(r.module.name, func(t *testing.T) { plan.run(t, r) })
 			}
 			if len(names) != plan.count {
 				t.Errorf("%d modules, the plan has %d", len(names), plan.count)
