@@ -386,3 +386,39 @@ func testFAPI(t *testing.T) {
 		})
 	}
 }
+
+// FAPI 2.0 5.2.1: of TLS 1.2, the suites that BCP 195 recommends.
+func TestFAPI2CipherSuites(t *testing.T) {
+	t.Parallel()
+	certificate, key := writeCertificate(t, t.TempDir())
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := testop.Start(t, func(op *testop.Provider) {
+		op.TLS = &tls.Config{
+			Certificates: []tls.Certificate{pair}, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA},
+		}
+	})
+	op.Set(func(b *testop.Behaviour) {
+		b.Discovery = testop.Edit{"tls_client_certificate_bound_access_tokens": true}
+		b.OnlyClientAuth = "tls_client_auth"
+	})
+	site := func(host, word string) string {
+		return `https://` + host + `.example.test:{$PORT} {
+	tls {$CERT} {$KEY}
+	gatehouse ` + op.Issuer() + ` {
+		client_id client
+		client_certificate ` + certificate + ` ` + key + `
+		tls_trust_pool file ` + writeAuthority(t) + `
+		` + word + `
+	}
+}
+`
+	}
+	c := StartCaddy(t, site("plain", "")+site("fapi", "profile fapi2"))
+	if page := NewBrowser(t).Step(c.HTTPS("plain.example.test") + "/"); page.Status != http.StatusSeeOther {
+		t.Errorf("without the profile: %d %s", page.Status, brief(page))
+	}
+	wantReason(t, NewBrowser(t).Step(c.HTTPS("fapi.example.test")+"/"), http.StatusServiceUnavailable, "discovery_failed")
+}
