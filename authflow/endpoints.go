@@ -50,15 +50,24 @@ func (cfg Config) validateEndpoints() error {
 			return fmt.Errorf("endpoint %s: %w", name, err)
 		}
 	}
-	if !cfg.NoDiscovery {
-		return nil
-	}
 	for _, name := range neededEndpoints {
-		if cfg.Endpoints[name] == "" {
+		if cfg.lacks(name) {
 			return fmt.Errorf("discovery: off, but there is no endpoint %s", name)
 		}
 	}
+	if cfg.UserInfo == UserInfoRequired && cfg.lacks("userinfo") {
+		return errors.New("userinfo: required, but there is no endpoint userinfo")
+	}
+	if cfg.PAR == PAROn && cfg.lacks("pushed_authorization_request") {
+		return errors.New("par: on, but there is no endpoint pushed_authorization_request")
+	}
 	return nil
+}
+
+// lacks tells that there is no such endpoint, whatever the provider may say.
+func (cfg Config) lacks(name string) bool {
+	address := cfg.Endpoints[name]
+	return address == EndpointOff || address == "" && cfg.NoDiscovery
 }
 
 // checkEndpoint is checkURL for an endpoint of this provider. On the origin that

@@ -40,14 +40,16 @@ func TestFAPI2Configuration(t *testing.T) {
 		word    string // "" = it is accepted
 		section string
 	}{
-		"a key alone":                 {func(c *authflow.Config) { c.MutualTLS = false }, "", ""},
-		"certificate and DPoP":        {func(c *authflow.Config) { c.DPoP = true }, "", ""},
-		"key and certificate":         {func(*authflow.Config) {}, "", ""},
-		"certificate alone":           {func(c *authflow.Config) { c.ClientKeys = nil }, "", ""},
-		"self-signed certificate":     {func(c *authflow.Config) { c.ClientKeys, c.ClientAuth = nil, authflow.SelfSignedTLSClientAuth }, "", ""},
-		"form_post":                   {func(c *authflow.Config) { c.ResponseMode = "form_post" }, "", ""},
-		"jar":                         {func(c *authflow.Config) { c.RequestObject = true }, "", ""},
-		"one of the algorithms":       {func(c *authflow.Config) { c.SigningAlgs, c.UserInfoAlg = []string{"ES256"}, "PS256" }, "", ""},
+		"a key alone":             {func(c *authflow.Config) { c.MutualTLS = false }, "", ""},
+		"certificate and DPoP":    {func(c *authflow.Config) { c.DPoP = true }, "", ""},
+		"key and certificate":     {func(*authflow.Config) {}, "", ""},
+		"certificate alone":       {func(c *authflow.Config) { c.ClientKeys = nil }, "", ""},
+		"self-signed certificate": {func(c *authflow.Config) { c.ClientKeys, c.ClientAuth = nil, authflow.SelfSignedTLSClientAuth }, "", ""},
+		"form_post":               {func(c *authflow.Config) { c.ResponseMode = "form_post" }, "", ""},
+		"jar":                     {func(c *authflow.Config) { c.RequestObject = true }, "", ""},
+		"one of the algorithms": {func(c *authflow.Config) {
+			c.SigningAlgs, c.UserInfo, c.UserInfoAlg = []string{"ES256"}, authflow.UserInfoRequired, "PS256"
+		}, "", ""},
 		"userinfo off":                {func(c *authflow.Config) { c.Endpoints = map[string]string{"userinfo": authflow.EndpointOff} }, "", ""},
 		"http on loopback, for tests": {func(c *authflow.Config) { c.Issuer = "http://127.0.0.1:1" }, "", ""},
 		"another profile":             {func(c *authflow.Config) { c.Profile = "fapi1" }, "profile", ""},
@@ -66,7 +68,7 @@ func TestFAPI2Configuration(t *testing.T) {
 		"no metadata":             {func(c *authflow.Config) { c.NoDiscovery = true }, "discovery", "5.3.3.1"},
 		"ID tokens by RS256":      {func(c *authflow.Config) { c.SigningAlgs = []string{"PS256", "RS256"} }, "signing_algs", "5.4.1"},
 		"ID tokens by ES384":      {func(c *authflow.Config) { c.SigningAlgs = []string{"ES384"} }, "signing_algs", "5.4.1"},
-		"userinfo by RS256":       {func(c *authflow.Config) { c.UserInfoAlg = "RS256" }, "userinfo_signed_response_alg", "5.4.1"},
+		"userinfo by RS256":       {func(c *authflow.Config) { c.UserInfo, c.UserInfoAlg = authflow.UserInfoRequired, "RS256" }, "userinfo_signed_response_alg", "5.4.1"},
 		"a key for RS256":         {func(c *authflow.Config) { c.ClientKeys = keysOf(jwkFile(clientRSA(), `,"alg":"RS256"`)) }, "client_key k", "5.4.1"},
 		"a key for PS384":         {func(c *authflow.Config) { c.ClientKeys = keysOf(jwkFile(clientRSA(), `,"alg":"PS384"`)) }, "client_key k", "5.4.1"},
 		"a key of P-384":          {func(c *authflow.Config) { c.ClientKeys = keysOf(pkcs8(newEC(elliptic.P384()))) }, "client_key k", "5.4.1"},

@@ -36,9 +36,9 @@ type RefreshRequest struct {
 // The grant holds the old refresh token if the provider gave no new one. Its
 // Claims are nil if there is nothing new to know, and the session's stay (P32):
 // then the provider sent no ID token and UserInfo was not asked, or did not
-// answer. Without an ID token, Claims are those of UserInfo alone, to be laid
-// over the session's. SessionID, ACR and IDTokenIssued are empty if not told
-// anew.
+// answer; SignedClaims hold what an ID token said all the same. Without an ID
+// token, Claims are those of UserInfo alone, to be laid over the session's.
+// SessionID, ACR and IDTokenIssued are empty if not told anew.
 func (c *Client) Refresh(ctx context.Context, req RefreshRequest) (*Grant, error) {
 	if req.Issuer != c.cfg.Issuer {
 		return nil, NewError(ReasonRefreshIssuer, fmt.Errorf("the session is of %q", req.Issuer))

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -32,11 +33,14 @@ func (g *Gate) newSession(v *visit, p *provider, grant *authflow.Grant, now time
 // applyGrant puts a grant's claims and tokens into a session, at sign-in and at
 // every refresh. A refresh that brings no claims leaves those that are there.
 func (g *Gate) applyGrant(p *provider, s *session.Session, grant *authflow.Grant, now time.Time) error {
-	if grant.Claims != nil {
-		claims, fromUserInfo := g.project(p, grant)
-		if grant.IDToken.Empty() {
-			keepSigned(s, claims)
-		}
+	claims, fromUserInfo := g.project(p, grant)
+	switch {
+	case grant.Claims != nil && grant.IDToken.Empty():
+		keepSigned(s, claims)
+	case grant.Claims == nil && grant.SignedClaims != nil:
+		claims, fromUserInfo = g.keepUnsigned(p, s, grant)
+	}
+	if grant.Claims != nil || grant.SignedClaims != nil {
 		if err := checkClaims(p, claims); err != nil {
 			return problem(authflow.Provider, ReasonClaimUnsafe, "The provider told something of you that cannot be passed on.", err)
 		}
@@ -67,6 +71,28 @@ func keepSigned(s *session.Session, claims map[string]any) {
 		}
 		claims[key] = value
 	}
+}
+
+// keepUnsigned lays what a refreshed ID token says over what the session knows,
+// where userinfo, which would say the rest, did not answer: a group that the token
+// takes away is gone (P34), and what it does not speak of stays meanwhile (P05).
+func (g *Gate) keepUnsigned(p *provider, s *session.Session, grant *authflow.Grant) (claims map[string]any, fromUserInfo []string) {
+	claims = maps.Clone(s.Claims)
+	signed := *grant
+	signed.Claims = grant.SignedClaims
+	said, _ := g.project(p, &signed)
+	for key, value := range said {
+		// An e-mail address and the word that it is verified come from one place (P31).
+		if value != nil || key == "email_verified" && said["email"] != nil {
+			claims[key] = value
+		}
+	}
+	for _, key := range s.UserInfoClaims {
+		if said[key] == nil {
+			fromUserInfo = append(fromUserInfo, key)
+		}
+	}
+	return claims, fromUserInfo
 }
 
 // refreshAt is a little before the access token expires, so that it is never used

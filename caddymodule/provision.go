@@ -113,6 +113,10 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	if err := c.checkProfile(); err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
 	}
+	written, err := json.Marshal(c) // loading a module takes it out of the configuration
+	if err != nil {
+		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
+	}
 	config, err := c.client(known)
 	if err == nil {
 		err = c.provisionNetwork(ctx, &config)
@@ -145,7 +149,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	if c.InsecureSkipTLSVerify {
 		a.logger.Warn("insecure_skip_tls_verify: anyone on the network path can pretend to be the provider")
 	}
-	p.client, err = a.acquireClient(c, config)
+	p.client, err = a.acquireClient(c, written, config)
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
 	}
@@ -288,12 +292,9 @@ type pooledClient struct{ *authflow.Client }
 // Destruct implements caddy.Destructor.
 func (pooledClient) Destruct() error { return nil }
 
-func (a *App) acquireClient(c *ProviderConfig, config authflow.Config) (*authflow.Client, error) {
-	encoded, err := json.Marshal(c)
-	if err != nil {
-		return nil, err
-	}
-	encoded = fmt.Appendf(encoded, "|%q|%q|%q|%q|%q|%q", config.Issuer, config.ClientID, config.Scopes, config.Reach, config.Endpoints, config.Parameters)
+// acquireClient finds the client of a configuration as it was written, or makes it.
+func (a *App) acquireClient(c *ProviderConfig, written []byte, config authflow.Config) (*authflow.Client, error) {
+	encoded := fmt.Appendf(written, "|%q|%q|%q|%q|%q|%q", config.Issuer, config.ClientID, config.Scopes, config.Reach, config.Endpoints, config.Parameters)
 	if t, is := config.Transport.(*http.Transport); is && t.TLSClientConfig.RootCAs != nil || strings.Contains(c.ForwardProxyURL, "{") {
 		// The text does not say what is in the file: a reload follows it.
 		encoded = append(encoded, a.load...)

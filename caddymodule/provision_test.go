@@ -59,6 +59,8 @@ func TestJSONIsRefused(t *testing.T) {
 		{"unknown endpoint", strings.Replace(oneProvider, `"issuer"`, `"endpoint": {"tokens": "https://x.example.com"}, "issuer"`, 1), ``, "tokens"},
 		{"endpoint empty", strings.Replace(oneProvider, `"issuer"`, `"endpoint": {"token": ""}, "issuer"`, 1), ``, "endpoint token"},
 		{"unknown trust pool", strings.Replace(oneProvider, `"issuer"`, `"tls_trust_pool": {"provider": "nope"}, "issuer"`, 1), ``, "tls_trust_pool"},
+		{"userinfo required and off", strings.Replace(oneProvider, `"issuer"`, `"userinfo": "required", "endpoint": {"userinfo": "off"}, "issuer"`, 1), ``, "userinfo: required"},
+		{"trust pool of nobody", strings.Replace(oneProvider, `"issuer"`, `"tls_trust_pool": {"provider": "system"}, "insecure_skip_tls_verify": true, "issuer"`, 1), ``, "contradict"},
 		{"reach with a path", strings.Replace(oneProvider, `"issuer"`, `"reach": "https://x.example.com/y", "issuer"`, 1), ``, "reach"},
 		{"proxy with a password", strings.Replace(oneProvider, `"issuer"`, `"forward_proxy_url": "ftp://a:hidden@x.example.com", "issuer"`, 1), ``, "xxxxx"},
 		{"empty requirement", oneProvider, `, "require": [{}]`, "exactly one"},

@@ -12,12 +12,12 @@ import (
 // privateWriter makes the upstream's answer to somebody signed in private to
 // their browser, at the moment that its header is sent (P27).
 type privateWriter struct {
-	*caddyhttp.ResponseWriterWrapper
+	caddyhttp.ResponseWriterWrapper
 	sent bool
 }
 
 func newPrivateWriter(w http.ResponseWriter) *privateWriter {
-	return &privateWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+	return &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -61,6 +61,10 @@ func makePrivate(h http.Header) {
 	delete(h, "Cdn-Cache-Control")
 	delete(h, "Surrogate-Control")
 	lines := h["Cache-Control"]
+	if len(lines) == 0 {
+		h["Cache-Control"] = []string{"private"}
+		return
+	}
 	if len(lines) == 1 && (lines[0] == "private" || lines[0] == "no-store") {
 		return
 	}

@@ -26,7 +26,7 @@ type found struct{ prefix, suffix, value string }
 func (c CookieConfig) Cut(h http.Header) Cookies {
 	cookies := Cookies{config: c}
 	lines := h["Cookie"]
-	kept := make([]string, 0, len(lines))
+	var kept []string
 	for _, line := range lines {
 		if line, keep := cookies.cutLine(line); keep {
 			kept = append(kept, line)
@@ -49,25 +49,24 @@ func (c *Cookies) cutLine(line string) (string, bool) {
 		return line, true
 	}
 	before := len(c.found)
-	rest := make([]byte, 0, len(line))
+	var rest strings.Builder // of the parts so far that are not ours
 	first := true
 	for part := range strings.SplitSeq(line, ";") {
 		if c.take(part) {
 			continue
 		}
 		if !first {
-			rest = append(rest, ';')
+			rest.WriteByte(';')
 		} else if len(c.found) > before {
 			part = strings.TrimLeft(part, " \t") // it followed a separator that is gone
 		}
-		rest = append(rest, part...)
+		rest.WriteString(part)
 		first = false
 	}
 	if len(c.found) == before {
 		return line, true
 	}
-	left := string(rest)
-	return left, strings.Trim(left, "; \t") != ""
+	return rest.String(), strings.Trim(rest.String(), "; \t") != ""
 }
 
 // take keeps a cookie for us if it is ours. White space and control characters

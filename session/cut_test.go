@@ -142,11 +142,15 @@ func TestCutIsLinear(t *testing.T) {
 		"one name with ours inside": strings.Repeat("gatehouse", size/9),
 	} {
 		t.Run(name, func(t *testing.T) {
-			start := time.Now()
-			cookies := CookieConfig{}.Cut(http.Header{"Cookie": {line}})
-			_, _ = cookies.session(app)
-			_ = cookies.attempts(app, "")
-			if took := time.Since(start); took > 100*time.Millisecond { // 5 ms without -race
+			took := time.Hour
+			for range 5 { // a busy machine slows down one of them, not all
+				start := time.Now()
+				cookies := CookieConfig{}.Cut(http.Header{"Cookie": {line}})
+				_, _ = cookies.session(app)
+				_ = cookies.attempts(app, "")
+				took = min(took, time.Since(start))
+			}
+			if took > time.Second { // 5 ms, but thirty times that with -race on a busy machine
 				t.Errorf("took %v", took)
 			}
 		})

@@ -523,11 +523,11 @@ func (r *rp) waitRefresh(status int, trace string) {
 	r.t.Helper()
 	time.Sleep(refreshDue)
 	var page *Page
-	eventually(5*time.Second, func() bool {
+	eventually(10*time.Second, func() bool {
 		page = r.browser.Fetch(r.at, "GET", r.at+"/api", nil, "")
 		return page.Status == status
 	})
-	eventually(5*time.Second, func() bool { return strings.Join(r.OP.Trace(), " ") == trace })
+	eventually(10*time.Second, func() bool { return strings.Join(r.OP.Trace(), " ") == trace })
 	r.wantTrace(trace)
 	if page.Status != status || status == http.StatusUnauthorized && reason(page) != "session_ended" {
 		r.t.Errorf("after the refresh: %d %s, want %d", page.Status, reason(page), status)
@@ -535,7 +535,7 @@ func (r *rp) waitRefresh(status int, trace string) {
 }
 
 // refreshDue is a little longer than refresh_interval of the plan's Caddyfile.
-const refreshDue = 2200 * time.Millisecond
+const refreshDue = 4200 * time.Millisecond
 
 func refusedRefresh(e testop.Edit, code string) func(*rp) {
 	return func(r *rp) {
@@ -557,7 +557,7 @@ func TestConformance(t *testing.T) {
 	}{
 		{"basic", "", basic, 14},
 		{"config", "", config, 6},
-		{"refresh", "refresh_interval 2s", refresh, 3},
+		{"refresh", "refresh_interval 4s", refresh, 3},
 		{"formpost-basic", "response_mode form_post", basic, 14},
 		{"third-party-initiated-login", "", thirdPartyLogin, 1},
 		{"rp-initiated-logout", "", rpInitiatedLogout, 3},

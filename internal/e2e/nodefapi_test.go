@@ -73,10 +73,10 @@ func TestNodeProviderOfFAPI2(t *testing.T) {
 			client + "\n\t\tclient_key " + signing + " first", transport, false,
 		},
 		"private_key_jwt, DPoP": {
-			NodeClient{TokenEndpointAuth: "private_key_jwt", JWKS: signs, BindKey: true}, "client_key " + signing + " first", "gatehouse {", false,
+			NodeClient{TokenEndpointAuth: "private_key_jwt", JWKS: signs, DPoP: true}, "client_key " + signing + " first", "gatehouse {", false,
 		},
 		"private_key_jwt, DPoP with nonces": {
-			NodeClient{TokenEndpointAuth: "private_key_jwt", JWKS: signs, BindKey: true}, "client_key " + signing + " first", "gatehouse {", true,
+			NodeClient{TokenEndpointAuth: "private_key_jwt", JWKS: signs, DPoP: true}, "client_key " + signing + " first", "gatehouse {", true,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

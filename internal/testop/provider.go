@@ -109,12 +109,19 @@ func New(options ...func(*Provider)) *Provider {
 func Start(t testing.TB, options ...func(*Provider)) *Provider {
 	t.Helper()
 	p := New(options...)
-	p.origin = p.scheme() + "127.0.0.1:0"
+	p.origin = p.scheme() + "127.0.0.1:" + FreePort(t)
 	if err := p.listen(); err != nil {
 		t.Fatalf("testop: %v", err)
 	}
 	t.Cleanup(p.Down)
 	return p
+}
+
+// Listen makes a provider of [New] listen on a port of 127.0.0.1, until
+// [Provider.Down].
+func (p *Provider) Listen() error {
+	p.origin = p.scheme() + "127.0.0.1:0"
+	return p.listen()
 }
 
 // listen starts a server at p.origin.

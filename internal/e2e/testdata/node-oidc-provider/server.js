@@ -3,7 +3,7 @@
 import { createServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import { readFileSync } from 'node:fs';
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import { Provider } from 'oidc-provider';
 
 const config = JSON.parse(process.env.E2E_CONFIG);
@@ -49,9 +49,9 @@ const provider = new Provider(issuer, {
     revocation: { enabled: true },
     pushedAuthorizationRequests: { enabled: true },
     fapi: { enabled: Boolean(config.fapi), profile: '2.0' },
-    dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => Boolean(config.dpop_nonces) },
     mTLS: { enabled: true, certificateBoundAccessTokens: true, selfSignedTlsClientAuth: true, getCertificate: (ctx) => ctx.socket.getPeerX509Certificate?.() },
     requestObjects: { request: true },
+    dPoP: { enabled: true, nonceSecret: Buffer.alloc(32, 'only for tests'), requireNonce: () => Boolean(config.dpop_nonces) },
   },
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
   issueRefreshToken: async (_, client) => client.grantTypeAllowed('refresh_token'),
