@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -46,6 +47,8 @@ type App struct {
 	// sendsBound: some site forwards tokens that are bound to a key; hasTransport: some
 	// reverse_proxy can.
 	sendsBound, hasTransport bool
+	// assertion are the keys that sign assertions.
+	assertion atomic.Pointer[assertionKeys]
 	// domains are the terms of sessions by shared cookie scope.
 	domains map[string]sessionTerms
 }

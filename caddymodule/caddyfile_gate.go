@@ -37,7 +37,7 @@ var providerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 //		report_only
 //		headers           forwarded|remote|off
 //		header            <Name> <claim>
-//		forward           access_token|id_token [<Header>]
+//		forward           access_token|id_token|assertion [<Header>]
 //		private_responses on|off
 //		errors            page|pass
 //		pages {

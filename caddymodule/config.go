@@ -209,10 +209,10 @@ type HeaderConfig struct {
 
 // ForwardConfig sends one token of the session to the upstream.
 type ForwardConfig struct {
-	// Which one: "access_token" or "id_token".
+	// Which one: "access_token", "id_token", or "assertion", a short one of ours.
 	Token string `json:"token"`
 	// The header's name; in Authorization the token stands behind its scheme.
-	// Default: X-Forwarded-Access-Token, X-Forwarded-Id-Token.
+	// Default: X-Forwarded-Access-Token, X-Forwarded-Id-Token, X-Gatehouse-Assertion.
 	Header string `json:"header,omitempty"`
 }
 

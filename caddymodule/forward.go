@@ -22,12 +22,14 @@ import (
 const (
 	accessToken = "access_token"
 	idToken     = "id_token"
+	assertion   = "assertion"
 )
 
 // forwardHeaders are the headers that tokens go into, unless the site names another.
 var forwardHeaders = map[string]string{
 	accessToken: "X-Forwarded-Access-Token",
 	idToken:     "X-Forwarded-Id-Token",
+	assertion:   "X-Gatehouse-Assertion",
 }
 
 func forwardable() []string { return slices.Sorted(maps.Keys(forwardHeaders)) }
@@ -127,7 +129,7 @@ func (g *Gate) forwardsAccess() bool {
 // hasClaims does for claims.
 func (g *Gate) hasTokens(s *session.Session) error {
 	for _, f := range g.forwards {
-		if tokenOf(s, f.Token).Empty() {
+		if f.Token != assertion && tokenOf(s, f.Token).Empty() {
 			return problem(authflow.NoLogin, ReasonClaimsChanged, "This site needs to know more of you. Please sign in again.",
 				fmt.Errorf("the session was made without %s", f.Token))
 		}
@@ -169,7 +171,8 @@ func tokenOf(s *session.Session, token string) secret.String {
 // forward sends the session's tokens to the upstream, in place of what an earlier
 // gate has sent under the same names. An access token that is bound to a key goes
 // with its proof, or not at all: the transport sends it.
-func (g *Gate) forward(r *http.Request, v *visit, s *session.Session) {
+func (g *Gate) forward(r *http.Request, v *visit, who *identity) error {
+	s := who.session
 	var held []string
 	v.unbind(g.own)
 	for _, f := range g.forwards {
@@ -178,11 +181,19 @@ func (g *Gate) forward(r *http.Request, v *visit, s *session.Session) {
 			held = append(held, f.Header)
 			continue
 		}
-		r.Header[f.Header] = []string{headerValue(f.Header, authflow.TokenTypeBearer, tokenOf(s, f.Token))}
+		token := tokenOf(s, f.Token)
+		if f.Token == assertion {
+			var err error
+			if token, err = g.assert(r, v, who); err != nil {
+				return err
+			}
+		}
+		r.Header[f.Header] = []string{headerValue(f.Header, authflow.TokenTypeBearer, token)}
 	}
 	if held != nil {
 		v.bind(s, held)
 	}
+	return nil
 }
 
 // headerValue is a token as it stands in a header: in Authorization behind its

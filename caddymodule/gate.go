@@ -93,7 +93,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	v.identify(r, g, who)
 	if who != nil && !open {
-		g.forward(r, v, who.session)
+		if err := g.forward(r, v, who); err != nil {
+			return g.fail(w, r, v, err)
+		}
 	}
 	if delivered || who != nil && v.gate.PrivateResponses != "off" {
 		w = newPrivateWriter(w)

@@ -163,6 +163,9 @@ func TestConfigurationForwardsMore(t *testing.T) {
 					wantReason(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""), http.StatusUnauthorized, "claims_changed")
 				}
 				calls := s.OP.Calls(testop.Token)
+				if name == "with a refresh token" {
+					seen(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""))
+				}
 				for range 3 {
 					if got := tokensOf(seen(t, b.Navigate(s.HTTP()+"/"))); got["xtoken"] == "" {
 						t.Errorf("%s is not there", token)
@@ -248,5 +251,19 @@ func TestForwardKeepsTheIDToken(t *testing.T) {
 	}
 	if s.OP.Calls(testop.Token) != calls+1 {
 		t.Error("there was no refresh")
+	}
+}
+
+// What asks at /oauth2/auth may be a script of the site: no token is in the answer.
+func TestForwardNotToWhoAsks(t *testing.T) {
+	t.Parallel()
+	s := StartSite(t, withGate("forward access_token\n\t\tforward id_token\n\t\tforward assertion"))
+	b := NewBrowser(t)
+	if got := tokensOf(seen(t, b.Navigate(s.HTTP()+"/"))); len(got) != 3 {
+		t.Errorf("the application gets %v", got)
+	}
+	page := b.Fetch(s.HTTP(), "GET", s.HTTP()+"/oauth2/auth", forged, "")
+	if got := tokensOf(Seen{Header: page.Header}); page.Status != http.StatusOK || page.Header.Get("X-Forwarded-User") != "alice" || len(got) != 0 {
+		t.Errorf("%d %v", page.Status, page.Header)
 	}
 }

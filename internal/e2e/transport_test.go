@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testop"
 )
 
-// boundSite is a gate that forwards tokens bound to a key to {$RESOURCE}, and to nobody under /plain/.
-const boundSite = `{
+// bearingSite is a gate that forwards tokens bound to a key to {$RESOURCE}, and to nobody under /plain/.
+const bearingSite = `{
 	gatehouse {
 		{$PROVIDER}
 	}
@@ -35,7 +35,7 @@ http://localhost:{$PORT} {
 }
 `
 
-// startBound runs a Caddyfile like boundSite, with a provider that binds tokens, and signs alice in.
+// startBound runs a Caddyfile like bearingSite, with a provider that binds tokens, and signs alice in.
 func startBound(t *testing.T, caddyfile string, options ...func(*testop.Provider)) (*Site, *resource, *Browser) {
 	t.Helper()
 	s := &Site{OP: testop.Start(t, append(options, func(p *testop.Provider) { p.Set(func(b *testop.Behaviour) { b.DPoP = true }) })...), t: t}
@@ -70,7 +70,7 @@ func wantGood(t *testing.T, api *resource, count int) []proof {
 // RFC 9449 7: a bound token goes to the upstream with a proof for that request; what the client brings itself does not.
 func TestBoundTokenIsForwarded(t *testing.T) {
 	t.Parallel()
-	s, api, b := startBound(t, boundSite)
+	s, api, b := startBound(t, bearingSite)
 	seen(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x/%2Fy?a=1&b=%20#c", forged, ""))
 	seen(t, b.Fetch(s.HTTP(), "POST", s.HTTP()+"/x", forged, "a body"))
 	got := wantGood(t, api, 2)
@@ -97,7 +97,7 @@ func TestBoundTokenIsForwarded(t *testing.T) {
 // RFC 9449 9: an upstream that wants a nonce of its own gets it, with the body again, and the browser hears nothing of it.
 func TestUpstreamsNonce(t *testing.T) {
 	t.Parallel()
-	s, api, b := startBound(t, boundSite)
+	s, api, b := startBound(t, bearingSite)
 	api.set(func(r *resource) { r.nonce = "n-1" })
 	page := b.Fetch(s.HTTP(), "POST", s.HTTP()+"/x", nil, "a body")
 	if seen(t, page).Body != "a body" || page.Header.Get("DPoP-Nonce") != "" {
@@ -126,7 +126,7 @@ func TestUpstreamsNonce(t *testing.T) {
 // The upstream that asks again and again gets one more request, and the browser its answer.
 func TestUpstreamThatAlwaysWantsANonce(t *testing.T) {
 	t.Parallel()
-	s, api, b := startBound(t, boundSite)
+	s, api, b := startBound(t, bearingSite)
 	n := 0
 	api.set(func(r *resource) {
 		r.before = func() { n++; r.nonce = fmt.Sprint("n-", n) }
@@ -154,7 +154,7 @@ func TestUpstreamsNonceAndABodyThatCannotBeSentAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, api, b := startBound(t, boundSite)
+			s, api, b := startBound(t, bearingSite)
 			api.set(func(r *resource) { r.nonce = "n-1" })
 			send := func() *Page {
 				r, err := http.NewRequest(http.MethodPost, s.HTTP()+"/x", io.MultiReader(strings.NewReader(strings.Repeat("b", tt.size))))
@@ -186,7 +186,7 @@ func TestUpstreamsNonceAndABodyThatCannotBeSentAgain(t *testing.T) {
 // A stream reaches the upstream as it comes: nothing waits for its end.
 func TestBoundTokenAndAStream(t *testing.T) {
 	t.Parallel()
-	s, api, b := startBound(t, boundSite)
+	s, api, b := startBound(t, bearingSite)
 	arrived := make(chan string, 1)
 	api.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		buffer := make([]byte, 5)
@@ -218,7 +218,7 @@ func TestBoundTokenAndAStream(t *testing.T) {
 // A WebSocket's handshake has its proof, also after the upstream wanted a nonce.
 func TestBoundTokenOfAWebSocket(t *testing.T) {
 	t.Parallel()
-	s, api, b := startBound(t, boundSite)
+	s, api, b := startBound(t, bearingSite)
 	api.set(func(r *resource) { r.nonce = "n-1" })
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.HTTP(), "http://"))
 	if err != nil {
@@ -241,7 +241,7 @@ func TestBoundTokenOfAWebSocket(t *testing.T) {
 // Requests side by side have a proof each.
 func TestBoundTokenInParallel(t *testing.T) {
 	t.Parallel()
-	s, api, b := startBound(t, boundSite)
+	s, api, b := startBound(t, bearingSite)
 	api.set(func(r *resource) { r.nonce = "n-1" })
 	var wg sync.WaitGroup
 	for i := range 20 {
@@ -271,7 +271,7 @@ func TestBoundTokenIsRetriedByTheProxy(t *testing.T) {
 	t.Parallel()
 	dead := freePort(t)
 	caddyfile := strings.NewReplacer("reverse_proxy {$RESOURCE} {", "reverse_proxy 127.0.0.1:"+dead+" {$RESOURCE} {",
-		"{$PROXY}", "lb_policy first\n\t\tlb_try_duration 20s\n\t\tlb_try_interval 10ms\n\t\tlb_retry_match {\n\t\t\tmethod GET POST\n\t\t}\n\t\tfail_duration 30s").Replace(boundSite)
+		"{$PROXY}", "lb_policy first\n\t\tlb_try_duration 20s\n\t\tlb_try_interval 10ms\n\t\tlb_retry_match {\n\t\t\tmethod GET POST\n\t\t}\n\t\tfail_duration 30s").Replace(bearingSite)
 	s, api, b := startBound(t, caddyfile)
 	s.Reload(s.fill(strings.NewReplacer( // forgets that the first is dead
 		"{$PROVIDER}", strings.Replace(providerBlock(s.OP), "provider {", "provider {\n\t\t\tdpop", 1),
@@ -293,7 +293,7 @@ func TestProofNamesTheUpstream(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, api, b := startBound(t, strings.NewReplacer("{$PROXY}", tt.proxy, "{$TRANSPORT}", tt.transport).Replace(boundSite))
+			s, api, b := startBound(t, strings.NewReplacer("{$PROXY}", tt.proxy, "{$TRANSPORT}", tt.transport).Replace(bearingSite))
 			api.set(func(r *resource) { r.origin = tt.origin })
 			b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x?q", nil, "")
 			wantGood(t, api, 1)
@@ -305,7 +305,7 @@ func TestProofNamesTheUpstream(t *testing.T) {
 // no site has that transport at all, the configuration is not loaded.
 func TestBoundTokenWithoutTransport(t *testing.T) {
 	t.Parallel()
-	s, api, b := startBound(t, boundSite)
+	s, api, b := startBound(t, bearingSite)
 	b.Fetch(s.HTTP(), "GET", s.HTTP()+"/plain/x", forged, "")
 	if got := api.take(); len(got) != 1 || got[0].Token != "" || got[0].ID != "" {
 		t.Errorf("the upstream got %+v", got)
@@ -318,5 +318,42 @@ func TestBoundTokenWithoutTransport(t *testing.T) {
 		"public /public/*", "forward access_token Authorization", 1)
 	if err := s.TryReload(without); err == nil || !strings.Contains(err.Error(), "transport gatehouse") {
 		t.Errorf("without any transport: %v", err)
+	}
+}
+
+// A second gate that puts something else where the first has put the bound token takes its place, and the proof's; in any
+// other header the token stands alone, and has its proof as well.
+func TestBoundTokenOfTwoGates(t *testing.T) {
+	t.Parallel()
+	s, api, b := startBound(t, strings.Replace(bearingSite, "	reverse_proxy /plain/*", `	gatehouse /id/* {
+		forward id_token Authorization
+	}
+	gatehouse /more/* {
+		forward access_token X-Token
+	}
+	reverse_proxy /plain/*`, 1))
+	id := b.Fetch(s.HTTP(), "GET", s.HTTP()+"/id/x", forged, "")
+	if got := api.take()[0]; got.ID != "" || !strings.Contains(id.Body, `"Authorization":["Bearer ey`) || strings.Contains(id.Body, `"Dpop"`) {
+		t.Errorf("%+v %s", got, id.Body)
+	}
+	more := tokensOf(seen(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/more/x", forged, "")))
+	if got := wantGood(t, api, 1)[0]; more["xtoken"] != got.Token {
+		t.Errorf("%v, want %s", more, got.Token)
+	}
+}
+
+// A refreshed token is bound to the session's key as the first one was; none that has expired is sent.
+func TestBoundTokenIsRefreshed(t *testing.T) {
+	t.Parallel()
+	s, api, b := startBound(t, bearingSite, func(p *testop.Provider) {
+		p.Set(func(b *testop.Behaviour) { b.AccessTokenLifetime = 3 * time.Second })
+	})
+	seen(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""))
+	first := wantGood(t, api, 1)[0]
+	time.Sleep(3100 * time.Millisecond) // the token's life, which only passes
+	seen(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""))
+	second := wantGood(t, api, 1)[0]
+	if second.Token == first.Token || s.OP.Key(second.Token) != first.Thumbprint || second.Thumbprint != first.Thumbprint {
+		t.Errorf("before %+v, after %+v", first, second)
 	}
 }
