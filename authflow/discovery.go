@@ -98,10 +98,10 @@ func (c *Client) parseMetadata(body []byte) (*metadata, error) {
 		name, address string
 		optional      bool
 	}{
-		{"authorization_endpoint", meta.AuthorizationEndpoint, false},
-		{"token_endpoint", meta.TokenEndpoint, false},
-		{"jwks_uri", meta.JWKSURI, false},
-		{"userinfo_endpoint", meta.UserInfoEndpoint, true},
+		{"authorization_endpoint", meta.AuthorizationEndpoint, c.cfg.keysOnly},
+		{"token_endpoint", meta.TokenEndpoint, c.cfg.keysOnly},
+		{"jwks_uri", meta.JWKSURI, c.cfg.isPlain()},
+		{"userinfo_endpoint", meta.UserInfoEndpoint, !c.cfg.isPlain()},
 		{"end_session_endpoint", meta.EndSessionEndpoint, true},
 		{"revocation_endpoint", meta.RevocationEndpoint, true},
 		{"pushed_authorization_request_endpoint", meta.PAREndpoint, true},

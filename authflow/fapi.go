@@ -12,13 +12,14 @@ import (
 	"strings"
 )
 
-// ProfileFAPI2, as Config.Profile, is the FAPI 2.0 Security Profile (Final) with
-// OpenID Connect: what it demands of clients is switched on, and a configuration
+// ProfileFAPI2, as Config.Profile, is the FAPI 2.0 Security Profile (Final):
+// what it demands of clients is switched on, and a configuration
 // that contradicts it is refused. The numbers in this file are its sections.
 //
 //   - 5.2.1: https only, of certificates that are verified.
 //   - 5.3.3.1: the client proves itself by a key or a certificate, access tokens are
-//     bound to it or to a key of the session (DPoP), and what is known of the provider is its metadata.
+//     bound to that certificate or to a key of the session (DPoP), and what is known
+//     of the provider is its metadata.
 //   - 5.3.3.2: requests are pushed, and the response names who answers.
 //   - 5.4.1: PS256, ES256 or EdDSA, by keys that are long enough.
 //

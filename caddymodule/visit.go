@@ -41,6 +41,8 @@ type visit struct {
 	// authenticated: basic_auth has passed somebody before us.
 	authenticated bool
 	bound         *bound // an access token that the transport sends
+	// answer is what the upstream answers by, once a gate has let the request pass.
+	answer *privateWriter
 	// demanded are the providers that every protecting gate so far accepts.
 	demanded []*provider
 	// stepUp is what they ask of a session.
