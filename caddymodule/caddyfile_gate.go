@@ -136,6 +136,9 @@ func checkGate(h httpcaddyfile.Helper, gate *Gate) error {
 		if gate.Provider.ClientID == "" {
 			return h.Errf("%s needs client_id", gate.Provider.Issuer)
 		}
+		if err := gate.Provider.checkProfile(); err != nil {
+			return h.WrapErr(err)
+		}
 	} else if len(global.Providers) == 0 {
 		return h.Err("no provider: write the issuer's URL behind gatehouse, or a provider into the global option gatehouse")
 	}

@@ -45,6 +45,10 @@ type ProviderConfig struct {
 	// private_key_jwt; with a certificate, tls_client_auth.
 	ClientAuth string `json:"client_auth,omitempty"`
 
+	// The security profile of the client, "fapi2" (FAPI 2.0 Security Profile): what it
+	// demands is switched on, what contradicts it refused. Default: none.
+	Profile string `json:"profile,omitempty"`
+
 	// How the provider answers through the browser: "query" or "form_post".
 	// Default: query.
 	ResponseMode string `json:"response_mode,omitempty"`

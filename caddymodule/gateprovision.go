@@ -308,7 +308,7 @@ func (g *Gate) provisionSession(caddy.Context) error {
 	if g.sessionConfig.InsecureHTTP {
 		g.logger.Warn("insecure_http: sessions travel unencrypted; whoever can read the network can use them")
 	}
-	return nil
+	return g.checkProfiles()
 }
 
 func (g *Gate) provisionPages(caddy.Context) error {
