@@ -338,6 +338,8 @@ func parseTree(fsys fs.FS) (*tree, error) {
 			return err
 		case d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules"):
 			return fs.SkipDir
+		case name == ".git": // of a second working tree
+			return nil
 		case !d.Type().IsRegular() || name == "go.sum":
 			return nil
 		}
@@ -383,7 +385,7 @@ var mayImport = map[string][]string{
 	"internal/seal":      {"internal/secret", "github.com/gorilla/securecookie"},
 	"internal/secret":    {},
 	"internal/testop":    {"github.com/go-jose/go-jose/v4"},
-	"caddymodule":        {"authflow", "session", "session/redisstore", "internal/seal", "internal/secret", "caddymodule/pages", "github.com/caddyserver/", "go.uber.org/zap", "github.com/prometheus/client_golang/", "cel.dev/cel-go/", "golang.org/x/net/"},
+	"caddymodule":        {"authflow", "session", "session/redisstore", "internal/seal", "internal/secret", "caddymodule/pages", "github.com/caddyserver/", "go.uber.org/zap", "github.com/prometheus/client_golang/", "cel.dev/cel-go/", "github.com/dustin/go-humanize", "golang.org/x/net/"},
 	"caddymodule/pages":  {},
 	"bench":              {"caddymodule", "session", "internal/testop", "github.com/caddyserver/"},
 	"cmd/gatehouse":      {"caddymodule", "github.com/caddyserver/"},

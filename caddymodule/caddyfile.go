@@ -23,20 +23,23 @@ func init() {
 //
 //	gatehouse {
 //		provider [<name>] {
-//			preset        oidc|google
+//			preset        oidc|google|oauth2|github
 //			issuer        <URL>
 //			client_id     <id>
 //			client_secret <secret>
 //			client_auth   client_secret_basic|client_secret_post|private_key_jwt|tls_client_auth|self_signed_tls_client_auth|none
 //			client_key    <file> [<kid>]
 //			client_certificate <cert> <key>
+//			profile       fapi2
 //			response_mode query|form_post
 //			par           auto|on|off
 //			jar
+//			dpop
 //			param         <name> <value>
 //			param_from_request <name>...
 //			scopes        <scope>...
 //			userinfo      off|on_missing_claims|required
+//			claim_source  <issuer URL>...
 //			claim         <name> from <path>
 //			user_claim    <claim>
 //			userinfo_signed_response_alg <algorithm>
@@ -61,7 +64,8 @@ func init() {
 //		}
 //	}
 //
-// `provider`, `client_key`, `param`, `claim` and `endpoint` may be repeated.
+// `provider`, `client_key`, `param`, `claim`, `claim_source` and `endpoint` may be
+// repeated.
 // Several `gatehouse` options are merged; what is given twice is an error.
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	app := new(App)
@@ -110,6 +114,9 @@ func parseProvider(d *caddyfile.Dispenser, app *App) error {
 	if err := parseBlock(d, providerWords(provider)); err != nil {
 		return err
 	}
+	if err := provider.checkProfile(); err != nil {
+		return d.WrapErr(err)
+	}
 	issuer := cmp.Or(provider.Issuer, presets[provider.Preset].issuer)
 	for _, needed := range []struct{ word, value string }{{"issuer", issuer}, {"client_id", provider.ClientID}} {
 		if needed.value == "" {
@@ -132,13 +139,16 @@ func providerWords(p *ProviderConfig) vocabulary {
 			authflow.TLSClientAuth, authflow.SelfSignedTLSClientAuth, authflow.ClientAuthNone),
 		"client_key":         {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseClientKey(d, p) }},
 		"client_certificate": {parse: func(d *caddyfile.Dispenser) error { return parseClientCertificate(d, p) }},
+		"profile":            oneOf(&p.Profile, authflow.ProfileFAPI2),
 		"response_mode":      oneOf(&p.ResponseMode, "query", "form_post"),
 		"par":                oneOf(&p.PAR, authflow.PARAuto, authflow.PAROn, authflow.PAROff),
 		"jar":                flag(&p.JAR),
+		"dpop":               flag(&p.DPoP),
 		"param":              {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseParam(d, p) }},
 		"param_from_request": many(&p.ParamFromRequest),
 		"scopes":             many(&p.Scopes),
 		"userinfo":           oneOf(&p.UserInfo, "off", "on_missing_claims", "required"),
+		"claim_source":       {repeat: true, parse: many(&p.ClaimSource).parse},
 		"user_claim":         one(&p.UserClaim),
 		"refresh_interval":   duration(&p.RefreshInterval, false),
 		"discovery":          oneOf(&p.Discovery, "off"),

@@ -88,17 +88,20 @@ func (c *ProviderConfig) provisionCertificate(transport *http.Transport) error {
 	if err != nil {
 		return err
 	}
-	if _, err := loadCertificate(certificate, key); err != nil {
+	if _, err := c.loadCertificate(certificate, key); err != nil {
 		return err
 	}
 	transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		return loadCertificate(certificate, key)
+		return c.loadCertificate(certificate, key)
 	}
 	return nil
 }
 
-func loadCertificate(certificate, key string) (*tls.Certificate, error) {
+func (c *ProviderConfig) loadCertificate(certificate, key string) (*tls.Certificate, error) {
 	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err == nil {
+		err = c.checkCertificate(&pair)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("client_certificate %s, %s: %w", certificate, key, err)
 	}
@@ -114,7 +117,7 @@ func (c *ProviderConfig) provisionRequest(config *authflow.Config) error {
 	default:
 		return fmt.Errorf("response_mode: %q is none of query, form_post", c.ResponseMode)
 	}
-	config.PAR, config.RequestObject = c.PAR, c.JAR
+	config.PAR, config.RequestObject, config.DPoP = c.PAR, c.JAR, c.DPoP
 	config.ParametersFromRequest = c.ParamFromRequest
 	config.Parameters = make(map[string]string, len(c.Param))
 	for name, raw := range c.Param {
@@ -142,6 +145,13 @@ func (g *Gate) serveKeys(w http.ResponseWriter, r *http.Request, v *visit) error
 			}
 			keys = append(keys, more...)
 		}
+	}
+	if g.app.asserts() {
+		more, err := g.app.assertionKeys(r.Context())
+		if err != nil {
+			return g.fail(w, r, v, err)
+		}
+		keys = append(keys, more...)
 	}
 	set, err := authflow.MarshalKeySet(keys)
 	if err != nil {

@@ -15,7 +15,8 @@ type ProviderConfig struct {
 	// Default: "default".
 	Name string `json:"name,omitempty"`
 
-	// What is known of this kind of provider: "oidc" or "google".
+	// What is known of this kind of provider: "oidc", "google", "oauth2" (it
+	// issues no ID token, and userinfo says who somebody is) or "github".
 	// Default: "oidc". It is never guessed from the name.
 	Preset string `json:"preset,omitempty"`
 
@@ -44,6 +45,10 @@ type ProviderConfig struct {
 	// private_key_jwt; with a certificate, tls_client_auth.
 	ClientAuth string `json:"client_auth,omitempty"`
 
+	// The security profile of the client, "fapi2" (FAPI 2.0 Security Profile): what it
+	// demands is switched on, what contradicts it refused. Default: none.
+	Profile string `json:"profile,omitempty"`
+
 	// How the provider answers through the browser: "query" or "form_post".
 	// Default: query.
 	ResponseMode string `json:"response_mode,omitempty"`
@@ -55,18 +60,27 @@ type ProviderConfig struct {
 	// Sign authorization requests (RFC 9101) with the first of ClientKey.
 	JAR bool `json:"jar,omitempty"`
 
+	// Ask for tokens that are bound to a key of each session's own (DPoP, RFC 9449),
+	// and refuse others.
+	DPoP bool `json:"dpop,omitempty"`
+
 	// Further parameters of every authorization request.
 	Param map[string]string `json:"param,omitempty"`
 
 	// The parameters of the endpoint `login` that are passed on to the provider.
 	ParamFromRequest []string `json:"param_from_request,omitempty"`
 
-	// The scopes to ask for. Default: openid profile email.
+	// The scopes to ask for. Default: openid profile email; with the preset oauth2
+	// none, with github read:user and user:email.
 	Scopes []string `json:"scopes,omitempty"`
 
 	// When the userinfo endpoint is asked: "off", "on_missing_claims" or
 	// "required". Default: on_missing_claims.
 	UserInfo string `json:"userinfo,omitempty"`
+
+	// The issuers whose claims count where the provider says that a claim stands
+	// elsewhere (OIDC Core 5.6.2). Default: none, and nothing is fetched.
+	ClaimSource []string `json:"claim_source,omitempty"`
 
 	// Claims under names of our own.
 	Claim []ClaimMapping `json:"claim,omitempty"`
@@ -199,6 +213,15 @@ type HeaderConfig struct {
 	Claim string `json:"claim"`
 }
 
+// ForwardConfig sends one token of the session to the upstream.
+type ForwardConfig struct {
+	// Which one: "access_token", "id_token", or "assertion", a short one of ours.
+	Token string `json:"token"`
+	// The header's name; in Authorization the token stands behind its scheme.
+	// Default: X-Forwarded-Access-Token, X-Forwarded-Id-Token, X-Gatehouse-Assertion.
+	Header string `json:"header,omitempty"`
+}
+
 // PagesConfig changes how our pages look.
 type PagesConfig struct {
 	// A folder with templates of the same names as ours, used instead of them.
@@ -272,9 +295,20 @@ type GateConfig struct {
 	// Further identity headers.
 	Header []HeaderConfig `json:"header,omitempty"`
 
+	// Tokens that the upstream gets, on requests that need a sign-in. Default: none.
+	Forward []ForwardConfig `json:"forward,omitempty"`
+
 	// Whether answers to somebody signed in are made private to their browser:
 	// "on" or "off". Default: on.
 	PrivateResponses string `json:"private_responses,omitempty"`
+
+	// What happens to a request that outlives its session (WebSockets, event
+	// streams, long downloads): "cut" or "keep". Default: cut.
+	Streams string `json:"streams,omitempty"`
+
+	// The size in bytes up to which a form, sent when its session is over, is sent
+	// on after the same person has signed in again; 0 is off. Default: off.
+	PreservePost int64 `json:"preserve_post,omitempty"`
 
 	// Who writes error answers: "page" (we do) or "pass" (Caddy's
 	// handle_errors). Default: page.

@@ -21,6 +21,9 @@ import (
 // browser sent it: a rewrite does not move them.
 func (g *Gate) endpoint(r *http.Request) (string, bool) {
 	u := originalURL(r)
+	if below, ours := strings.CutPrefix(u.EscapedPath(), g.basePath+"/auth/"); ours {
+		return "auth/" + below, true // of the request that is asked about, byte for byte
+	}
 	name, ours := strings.CutPrefix(u.Path, g.basePath+"/")
 	return name, ours && u.RawPath == ""
 }
@@ -32,7 +35,15 @@ func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, n
 	if v.hostProblem != nil && name != "ping" {
 		return g.fail(w, r, v, v.hostProblem)
 	}
+	if below, asked := strings.CutPrefix(name, "auth/"); asked {
+		if query := originalURL(r).RawQuery; query != "" {
+			below += "?" + query
+		}
+		return g.serveAuth(w, r, v, "/"+below)
+	}
 	switch name {
+	case "auth":
+		return g.serveAuth(w, r, v, "")
 	case "login", "start", "sign_in":
 		return g.serveLogin(w, r, v)
 	case "callback":
@@ -93,6 +104,11 @@ func (g *Gate) serveLogin(w http.ResponseWriter, r *http.Request, v *visit) erro
 		}
 		options.providers = []*provider{chosen}
 	}
+	if sealed := query.Get("step_up"); sealed != "" { // of a link on the chooser page
+		if needed, err := g.openStepUp(r, v, sealed); err == nil {
+			v.stepUp = needed
+		}
+	}
 	if prompt := query.Get("prompt"); slices.Contains([]string{"login", "select_account"}, prompt) {
 		options.prompt = prompt
 	}
@@ -116,6 +132,7 @@ type loginOptions struct {
 	providers []*provider
 	prompt    string
 	loginHint string
+	form      []byte // the handle of a form that waits for the sign-in
 	// query is that of a sign-in on purpose, and parameters what of it the provider
 	// gets (param_from_request).
 	query      url.Values
@@ -163,7 +180,7 @@ func (g *Gate) begin(w http.ResponseWriter, r *http.Request, v *visit, p *provid
 		if err != nil {
 			return "", err
 		}
-		tooLarge = g.keepAttempt(w, r, v, attempt, p.client.FormPost())
+		tooLarge = g.keepAttempt(w, r, v, attempt, p.client.FormPost(), o.form)
 		if !errors.Is(tooLarge, session.ErrTooLarge) && !errors.Is(tooLarge, seal.ErrTooLarge) {
 			return location, tooLarge
 		}
@@ -253,6 +270,9 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, v *visit, p *provi
 	}
 	if err := g.keepHint(w, r, v, live.Session(), grant.IDToken); err != nil {
 		g.logger.Debug("no id_token_hint is kept for the sign-out", zap.Error(err))
+	}
+	if err := g.releaseForm(w, r, v, live.Session()); err != nil {
+		g.logger.Info("a form is not sent again", zap.Error(err))
 	}
 	if err := g.keepFinished(w, r, v); err != nil {
 		return g.fail(w, r, v, sessionProblem(err))

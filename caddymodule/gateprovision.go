@@ -24,7 +24,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	g.app = app.(*App)
 	for _, step := range []func(caddy.Context) error{
 		g.provisionWords, g.provisionMatchers, g.provisionProviders, g.provisionRules, g.provisionRequire,
-		g.provisionHeaders, g.provisionOrigins, g.provisionSession, g.provisionPages,
+		g.provisionHeaders, g.provisionForward, g.provisionOrigins, g.provisionSession, g.provisionPages,
 	} {
 		if err := step(ctx); err != nil {
 			return fmt.Errorf("gatehouse: %w", err)
@@ -123,11 +123,15 @@ func (g *Gate) provisionWords(caddy.Context) error {
 	}{
 		{"unauthenticated", g.Unauthenticated, []string{"login", "reject", "pass"}},
 		{"private_responses", g.PrivateResponses, []string{"on", "off"}},
+		{"streams", g.Streams, []string{"cut", "keep"}},
 		{"errors", g.Errors, []string{"page", "pass"}},
 	} {
 		if option.word != "" && !slices.Contains(option.choices, option.word) {
 			return fmt.Errorf("%s: %q is none of %s", option.name, option.word, strings.Join(option.choices, ", "))
 		}
+	}
+	if g.PreservePost < 0 || g.PreservePost > maxPreservedPost {
+		return fmt.Errorf("preserve_post: %d bytes; a form of 1 byte to 1 MiB can be kept", g.PreservePost)
 	}
 	g.passErrors = g.Errors == "pass"
 	return nil
@@ -292,15 +296,19 @@ func (g *Gate) provisionOrigins(caddy.Context) error {
 }
 
 func (g *Gate) provisionSession(caddy.Context) error {
-	site, err := g.app.sessions(g.Session)
+	var linger time.Duration
+	if g.PreservePost > 0 {
+		linger = formLinger
+	}
+	site, err := g.app.sessions(g.Session, linger)
 	if err != nil {
 		return err
 	}
-	g.sessions, g.cookies, g.sessionConfig = site.manager, site.cookies, site.config
+	g.sessions, g.cookies, g.sessionConfig, g.terms = site.manager, site.cookies, site.config, site.terms
 	if g.sessionConfig.InsecureHTTP {
 		g.logger.Warn("insecure_http: sessions travel unencrypted; whoever can read the network can use them")
 	}
-	return nil
+	return g.checkProfiles()
 }
 
 func (g *Gate) provisionPages(caddy.Context) error {

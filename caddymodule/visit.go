@@ -36,8 +36,16 @@ type visit struct {
 	identity *identity // who passed, or nil; placeholders read it
 	refused  *identity // who did not, for the page that says so
 	carried  carried   // by the attempt of a callback
+	// answersOnly: another proxy asks, which can do nothing with a redirect.
+	answersOnly bool
+	asked       bool // another proxy asks about a request, and has its body
 	// authenticated: basic_auth has passed somebody before us.
 	authenticated bool
+	replayed      bool   // a form that was sent before the sign-in
+	watched       bool   // the request is cut when its session ends
+	bound         *bound // an access token that the transport sends
+	// answer is what the upstream answers by, once a gate has let the request pass.
+	answer *privateWriter
 	// demanded are the providers that every protecting gate so far accepts.
 	demanded []*provider
 	// stepUp is what they ask of a session.
@@ -90,6 +98,8 @@ func (g *Gate) conflict(v *visit) error {
 		{"return_to", len(g.ReturnTo) > 0 && !slices.Equal(g.returnTo, outer.returnTo)},
 		{"post_logout", g.PostLogout != "" && g.postLogout != outer.postLogout},
 		{"private_responses", g.PrivateResponses != "" && (g.PrivateResponses == "off") != (outer.PrivateResponses == "off")},
+		{"preserve_post", g.PreservePost != 0 && g.PreservePost != outer.PreservePost},
+		{"streams", g.Streams != "" && (g.Streams == "keep") != (outer.Streams == "keep")},
 	} {
 		if option.differs {
 			return problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.",
@@ -155,6 +165,7 @@ func (v *visit) identify(r *http.Request, g *Gate, who *identity) {
 	v.identity = who
 	if who == nil {
 		clearIdentity(r, g.own)
+		v.unbind(g.own)
 		return
 	}
 	g.setIdentity(r, who)

@@ -20,15 +20,16 @@ var ErrUsed = errors.New("session: used before")
 
 // State is what must outlive a [Manager], since a reload of the configuration
 // makes a new one while requests of the old one go on: revocations, superseded
-// generations, updates in flight, what was used once, and opened cookies. It
-// holds no goroutine and no file, so that nothing has to be closed, and one
-// that its owner gave up still works.
+// generations, updates in flight, requests that are watched, what was used once,
+// and opened cookies. It holds no goroutine and no file, so that nothing has to
+// be closed, and one that its owner gave up still works.
 type State struct {
 	now        func() time.Time
 	revoked    *revocations
 	succession *succession
 	updates    *updates
 	opened     *cache
+	watches    *watches
 
 	mu   sync.Mutex
 	used map[string]*ledger[[sha256.Size]byte, struct{}] // by kind
@@ -47,6 +48,7 @@ func NewState(journal Journal, now func() time.Time) *State {
 		succession: newSuccession(),
 		updates:    newUpdates(),
 		opened:     newCache(maxOpened),
+		watches:    newWatches(),
 		used:       map[string]*ledger[[sha256.Size]byte, struct{}]{},
 	}
 }
