@@ -69,14 +69,19 @@ func (m *Manager) read(ctx context.Context, cookies Cookies, scope Scope) (*Live
 	if host := cookie.session.Host; host != q.purpose.Scope {
 		return nil, fmt.Errorf("%w: of the host %q", ErrUnreadable, host)
 	}
-	return &Live{
-		version: &version{cookie.session, cookie.payload, value},
+	loaded := &struct { // one allocation for both
+		live    Live
+		version version
+	}{version: version{cookie.session, cookie.payload, value}}
+	loaded.live = Live{
+		version: &loaded.version,
 		brought: cookie.payload,
 		cookies: cookies,
 		scope:   scope,
 		ring:    ring,
 		used:    used,
-	}, nil
+	}
+	return &loaded.live, nil
 }
 
 // ringFor returns a ring that knows the value's key. A key that is unknown but
