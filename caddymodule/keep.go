@@ -95,7 +95,11 @@ func (g *Gate) takeAttempt(w http.ResponseWriter, r *http.Request, v *visit, sta
 	if err != nil {
 		return nil, authflow.NewError(authflow.ReasonStateUnknown, err)
 	}
-	if err := g.app.durable.state.UseOnce(purposeAttempt, state, attempt.Expires()); err != nil {
+	err = g.app.durable.state.UseOnce(r.Context(), purposeAttempt, state, attempt.Expires())
+	switch {
+	case errors.Is(err, session.ErrUnavailable):
+		return nil, sessionProblem(err)
+	case err != nil:
 		return attempt, authflow.NewError(authflow.ReasonStateUsed, err)
 	}
 	return attempt, nil

@@ -3,15 +3,23 @@ package session
 import (
 	"crypto/sha256"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // opened is a cookie that was opened, and what the store answered to it last.
-// It is shared and never changed.
+// It is shared, and never changed but for what was seen.
 type opened struct {
 	payload []byte   // what was sealed: a session's handle, or a last use
 	data    []byte   // the encoded session that the handle led to
 	session *Session // decoded from data
+
+	seen atomic.Pointer[seen] // nil: the store did not say that session is the newest
 }
+
+// seen is when a store that processes share had the session of an opened cookie
+// as the newest, and its last use then.
+type seen struct{ at, used time.Time }
 
 // size estimates the memory that an entry holds on to. A decoded session takes
 // a few times its encoding: maps, headers of strings.

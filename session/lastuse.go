@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -28,10 +29,25 @@ func (m *Manager) checkUse(ctx context.Context, live *Live, now time.Time) error
 	if m.server == nil || now.Sub(live.used) < m.grain() {
 		return nil
 	}
-	if err := m.server.Use(ctx, live.handle, now); err != nil {
+	return m.noteUse(ctx, live, now)
+}
+
+// noteUse tells the store of a use. While a shared one is away, the session goes
+// on without: it may then end early, by as long as that lasted, never late.
+func (m *Manager) noteUse(ctx context.Context, live *Live, now time.Time) error {
+	feed := m.state.feed()
+	if feed != nil && !feed.live(now) {
+		return nil
+	}
+	switch err := m.server.Use(ctx, live.handle, now); {
+	case err == nil:
+		live.opened.seen.Store(&seen{now, now})
+		return nil
+	case feed != nil && !errors.Is(err, ErrNotFound):
+		return nil
+	default:
 		return storeError(err)
 	}
-	return nil
 }
 
 // usedByCookie returns the last use as its cookie tells it. One that is absent,

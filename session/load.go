@@ -28,11 +28,9 @@ func (m *Manager) Load(ctx context.Context, cookies Cookies, scope Scope) (*Live
 	if err := m.judge(ctx, live.session, now); err != nil {
 		return nil, err
 	}
-	newest, err := m.state.succession.current(live.version, now)
-	if err != nil {
+	if live.version, err = m.newest(ctx, live, now); err != nil {
 		return nil, err
 	}
-	live.version = newest
 	if err := m.checkUse(ctx, live, now); err != nil {
 		return nil, err
 	}
@@ -71,6 +69,7 @@ func (m *Manager) read(ctx context.Context, cookies Cookies, scope Scope) (*Live
 	}
 	return &Live{
 		version: &version{cookie.session, cookie.payload, value},
+		opened:  cookie,
 		brought: cookie.payload,
 		cookies: cookies,
 		scope:   scope,
@@ -140,32 +139,45 @@ func unopened(err error) error {
 // use if the store keeps that. The cookie remembers the answer decoded, for as
 // long as the store has the same.
 func (m *Manager) lookup(ctx context.Context, ring *seal.Ring, p seal.Purpose, value string, cookie *opened) (*opened, time.Time, error) {
-	var used time.Time
+	var last seen
 	if m.server != nil {
-		generation, last, err := m.server.Peek(ctx, cookie.payload)
-		if err != nil {
-			return nil, used, storeError(err)
+		if known := m.recent(cookie); known != nil {
+			return cookie, known.used, nil
 		}
-		if used = last; cookie.session != nil && cookie.session.Generation == generation {
-			return cookie, used, nil
+		last.at = m.now()
+		var generation uint64
+		var err error
+		generation, last.used, err = m.server.Peek(ctx, cookie.payload)
+		if known := m.outlasting(cookie, err); known != nil {
+			return cookie, known.used, nil
+		}
+		if err != nil {
+			return nil, time.Time{}, storeError(err)
+		}
+		if cookie.session != nil && cookie.session.Generation == generation {
+			cookie.seen.Store(&last)
+			return cookie, last.used, nil
 		}
 	}
 	data, err := m.store.Load(ctx, cookie.payload)
 	if err != nil {
-		return nil, used, storeError(err)
+		return nil, last.used, storeError(err)
 	}
 	if cookie.session != nil && bytes.Equal(cookie.data, data) {
-		return cookie, used, nil
+		return cookie, last.used, nil
 	}
 	s, err := Decode(data)
 	if err != nil {
-		return nil, used, fmt.Errorf("%w: %w", ErrUnreadable, err)
+		return nil, last.used, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
-	cookie = &opened{cookie.payload, data, s}
+	cookie = &opened{payload: cookie.payload, data: data, session: s}
+	if m.server != nil {
+		cookie.seen.Store(&last)
+	}
 	if key, err := ring.Fingerprint(p, value); err == nil {
 		m.state.opened.put(key, cookie)
 	}
-	return cookie, used, nil
+	return cookie, last.used, nil
 }
 
 // storeError tells a record that is gone from a store that failed (P30).
