@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -43,6 +44,9 @@ type App struct {
 	needs map[string]struct{}
 	// domains are the terms of sessions by shared cookie scope.
 	domains map[string]sessionTerms
+	// configured are the keys that session settings of this configuration hold.
+	configured []*configuredKeys
+	alone      atomic.Bool // some site shares nothing with other servers
 }
 
 // CaddyModule returns the Caddy module information.
@@ -78,8 +82,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Start does nothing: gates work from provisioning on, and ask providers lazily.
-func (a *App) Start() error { return nil }
+// Start says what is not shared with other servers. There is nothing to start:
+// gates work from provisioning on, and ask providers and stores lazily.
+func (a *App) Start() error {
+	a.sayAlone()
+	return nil
+}
 
 // Stop does nothing; see Cleanup.
 func (a *App) Stop() error { return nil }
@@ -138,18 +146,22 @@ type siteSessions struct {
 	config  SessionConfig
 	manager *session.Manager
 	cookies session.CookieConfig
+	keys    session.Keys
+	state   *session.State
 }
 
 // sessionTerms are what sites must agree on that share a cookie.
 type sessionTerms struct {
 	store          session.Store
+	state          *session.State
+	keys           session.Keys
 	lifetime, idle time.Duration
 	cookies        session.CookieConfig
 }
 
 // sessions makes the sessions of a site, by its own settings or by the app's.
 // Sites that share a cookie scope must agree on them.
-func (a *App) sessions(own *SessionConfig) (*siteSessions, error) {
+func (a *App) sessions(ctx caddy.Context, own *SessionConfig) (*siteSessions, error) {
 	site := new(siteSessions)
 	switch {
 	case own != nil && a.Session != nil:
@@ -163,18 +175,25 @@ func (a *App) sessions(own *SessionConfig) (*siteSessions, error) {
 	if err != nil {
 		return nil, err
 	}
+	if config.Keys, err = a.keys(&site.config); err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	modules := site.config // which Caddy empties when it loads them
+	if err := a.provisionStore(ctx, &modules, &config); err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
 	if config.Cookie.Domain != "" {
 		scope := config.Cookie.Domain + " " + config.Cookie.Name
-		terms := sessionTerms{config.Store, config.Lifetime, config.IdleTimeout, config.Cookie}
+		terms := sessionTerms{config.Store, config.State, config.Keys, config.Lifetime, config.IdleTimeout, config.Cookie}
 		a.mu.Lock()
 		other, shared := a.domains[scope]
 		a.domains[scope] = terms
 		a.mu.Unlock()
 		if shared && other != terms {
-			return nil, fmt.Errorf("session: sites that share cookie_domain %s must agree on store and lifetimes", config.Cookie.Domain)
+			return nil, fmt.Errorf("session: sites that share cookie_domain %s must agree on store, shared, keys and lifetimes", config.Cookie.Domain)
 		}
 	}
-	site.cookies = config.Cookie
+	site.cookies, site.keys, site.state = config.Cookie, config.Keys, config.State
 	site.manager, err = session.NewManager(config)
 	return site, err
 }

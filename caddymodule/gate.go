@@ -30,6 +30,8 @@ type Gate struct {
 	providers       []*provider
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
+	keys            session.Keys
+	state           *session.State
 	cookies         session.CookieConfig
 	allow, deny     []rule
 	needs           []string // the claims that rules and headers read

@@ -291,12 +291,13 @@ func (g *Gate) provisionOrigins(caddy.Context) error {
 	return nil
 }
 
-func (g *Gate) provisionSession(caddy.Context) error {
-	site, err := g.app.sessions(g.Session)
+func (g *Gate) provisionSession(ctx caddy.Context) error {
+	site, err := g.app.sessions(ctx, g.Session)
 	if err != nil {
 		return err
 	}
 	g.sessions, g.cookies, g.sessionConfig = site.manager, site.cookies, site.config
+	g.keys, g.state = site.keys, site.state
 	if g.sessionConfig.InsecureHTTP {
 		g.logger.Warn("insecure_http: sessions travel unencrypted; whoever can read the network can use them")
 	}

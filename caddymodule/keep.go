@@ -33,7 +33,7 @@ func (v *visit) attemptPurpose(state string) seal.Purpose {
 
 // seal closes a value that only its purpose opens.
 func (g *Gate) seal(r *http.Request, p seal.Purpose, value []byte) (string, error) {
-	ring, err := g.app.durable.keys.Ring(r.Context())
+	ring, err := g.keys.Ring(r.Context())
 	if err != nil {
 		return "", sessionProblem(errors.Join(session.ErrUnavailable, err))
 	}
@@ -41,7 +41,7 @@ func (g *Gate) seal(r *http.Request, p seal.Purpose, value []byte) (string, erro
 }
 
 func (g *Gate) unseal(r *http.Request, p seal.Purpose, value string) ([]byte, error) {
-	ring, err := g.app.durable.keys.Ring(r.Context())
+	ring, err := g.keys.Ring(r.Context())
 	if err != nil {
 		return nil, sessionProblem(errors.Join(session.ErrUnavailable, err))
 	}
@@ -95,7 +95,7 @@ func (g *Gate) takeAttempt(w http.ResponseWriter, r *http.Request, v *visit, sta
 	if err != nil {
 		return nil, authflow.NewError(authflow.ReasonStateUnknown, err)
 	}
-	err = g.app.durable.state.UseOnce(r.Context(), purposeAttempt, state, attempt.Expires())
+	err = g.state.UseOnce(r.Context(), purposeAttempt, state, attempt.Expires())
 	switch {
 	case errors.Is(err, session.ErrUnavailable):
 		return nil, sessionProblem(err)

@@ -79,16 +79,20 @@ func (m *Manager) read(ctx context.Context, cookies Cookies, scope Scope) (*Live
 }
 
 // ringFor returns a ring that knows the value's key. A key that is unknown but
-// not old may be one that another replica made just now: then the keys are read
-// again.
+// not old, or of which nobody knows how old it is, may be one that another replica
+// has just begun to use: then the keys are read again.
 func (m *Manager) ringFor(ctx context.Context, p seal.Purpose, value string) (*seal.Ring, error) {
 	ring, err := m.ring(ctx)
 	if err != nil {
 		return nil, err
 	}
 	_, err = ring.Fingerprint(p, value)
-	if !fromNewerKey(err) {
+	var unknown *seal.UnknownKeyError
+	if !errors.As(err, &unknown) {
 		return ring, nil // and what else is wrong, opening it tells
+	}
+	if _, timed := seal.KeyTime(unknown.ID); timed && !unknown.Newer {
+		return ring, nil
 	}
 	m.keys.Refresh(ctx)
 	return m.ring(ctx)

@@ -16,7 +16,7 @@ import (
 type memory struct {
 	mu       sync.Mutex
 	away     error // what every call answers
-	silent   bool // it stores revocations and tells nobody
+	silent   bool  // it stores revocations and tells nobody
 	revision uint64
 	revoked  []Revocation
 	owners   map[string]owned
@@ -186,8 +186,8 @@ func (m *memory) Take(_ context.Context, name string) ([]byte, error) {
 // peeked counts how often a store on a server is asked, and fails when told to.
 type peeked struct {
 	ServerStore
-	mu     sync.Mutex
-	away   error
+	mu    sync.Mutex
+	away  error
 	asked int
 }
 
