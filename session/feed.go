@@ -36,6 +36,7 @@ type feed struct {
 	settle  settle
 
 	heard    atomic.Pointer[time.Time] // when the copy was last known to be whole; nil: never
+	resumed  atomic.Pointer[time.Time] // when it was followed again after a failure; nil: it did not fail
 	revision atomic.Uint64             // of the copy
 
 	begin  sync.Once
@@ -109,17 +110,17 @@ func (f *feed) check(ctx context.Context, now time.Time) error {
 
 // run follows, and begins again whenever that ends.
 func (f *feed) run(ctx context.Context, first *flight[struct{}]) {
-	wait := feedPause
+	wait, failed := feedPause, false
 	for attempt := first; ; attempt = f.again() {
 		err := ctx.Err()
 		if err == nil {
-			err = f.follow(ctx, attempt)
+			err = f.follow(ctx, attempt, failed)
 		}
 		if !attempt.over() { // it did not come to the reading
 			attempt.err = err
 			close(attempt.done)
 		}
-		if attempt.err == nil {
+		if failed = attempt.err != nil; !failed {
 			wait = feedPause // it worked until now
 		}
 		select {
@@ -146,8 +147,8 @@ type push struct {
 }
 
 // follow subscribes, reads all, and listens until something is wrong. The attempt
-// is over when all was read.
-func (f *feed) follow(ctx context.Context, attempt *flight[struct{}]) error {
+// is over when all was read; again says that the one before failed.
+func (f *feed) follow(ctx context.Context, attempt *flight[struct{}], again bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	sub, err := within(ctx, f.shared.Subscribe)
@@ -158,6 +159,10 @@ func (f *feed) follow(ctx context.Context, attempt *flight[struct{}]) error {
 	defer func() { _ = sub.Close() }()
 	if _, err := within(ctx, f.read); err != nil {
 		return err
+	}
+	if again {
+		now := f.now()
+		f.resumed.Store(&now)
 	}
 	close(attempt.done)
 	beat := time.NewTicker(feedBeat)

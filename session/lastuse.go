@@ -32,22 +32,28 @@ func (m *Manager) checkUse(ctx context.Context, live *Live, now time.Time) error
 	return m.noteUse(ctx, live, now)
 }
 
-// noteUse tells the store of a use. While a shared one is away, the session goes
-// on without: it may then end early, by as long as that lasted, never late.
+// noteUse tells the store of a use. While a shared one is away, this process alone
+// remembers it: the session goes on here.
 func (m *Manager) noteUse(ctx context.Context, live *Live, now time.Time) error {
 	feed := m.state.feed()
-	if feed != nil && !feed.live(now) {
+	if feed == nil {
+		if err := m.server.Use(ctx, live.handle, now); err != nil {
+			return storeError(err)
+		}
 		return nil
 	}
-	switch err := m.server.Use(ctx, live.handle, now); {
-	case err == nil:
-		live.opened.seen.Store(&seen{now, now})
+	noted := seen{now, now}
+	if known := live.opened.seen.Load(); known != nil {
+		noted.at = known.at
+	}
+	live.opened.seen.Store(&noted)
+	if !feed.live(now) {
 		return nil
-	case feed != nil && !errors.Is(err, ErrNotFound):
-		return nil
-	default:
+	}
+	if err := m.server.Use(ctx, live.handle, now); errors.Is(err, ErrNotFound) {
 		return storeError(err)
 	}
+	return nil
 }
 
 // usedByCookie returns the last use as its cookie tells it. One that is absent,

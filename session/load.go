@@ -158,6 +158,9 @@ func (m *Manager) lookup(ctx context.Context, ring *seal.Ring, p seal.Purpose, v
 		if err != nil {
 			return nil, time.Time{}, storeError(err)
 		}
+		if known := cookie.seen.Load(); known != nil {
+			last.used = latest(last.used, known.used) // which the store was not there to be told
+		}
 		if cookie.session != nil && cookie.session.Generation == generation {
 			cookie.seen.Store(&last)
 			return cookie, last.used, nil

@@ -17,6 +17,7 @@ type memory struct {
 	mu       sync.Mutex
 	away     error // what every call answers
 	silent   bool  // it stores revocations and tells nobody
+	deaf     bool  // it takes no successor
 	revision uint64
 	revoked  []Revocation
 	owners   map[string]owned
@@ -131,8 +132,11 @@ func blobName(session string, generation uint64) string {
 }
 
 func (m *memory) Succeed(_ context.Context, session string, generation uint64, blob []byte, forTime time.Duration) error {
-	stale := false
+	stale, deaf := false, false
 	err := m.call(func() {
+		if deaf = m.deaf; deaf {
+			return
+		}
 		if stale = m.newest[session] > generation; !stale {
 			m.newest[session] = generation + 1
 			m.blobs[blobName(session, generation)] = owned{string(blob), time.Now().Add(forTime)}
@@ -140,6 +144,9 @@ func (m *memory) Succeed(_ context.Context, session string, generation uint64, b
 	})
 	if stale {
 		return ErrStale
+	}
+	if deaf {
+		return errOutage
 	}
 	return err
 }
@@ -441,10 +448,15 @@ func TestMemoryGoesAwayInAnUpdate(t *testing.T) {
 		if _, err := r.gates[1].Update(t.Context(), second, refresh("spent")); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("a refresh without the memory: %v", err)
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(20 * time.Second) // the lease is over
 		away(nil)
-		time.Sleep(2 * time.Second)
-		again, err := r.gates[1].Update(t.Context(), second, refresh("spent"))
+		var again *Live
+		for { // it comes at once, before the other could save
+			if again, err = r.gates[1].Update(t.Context(), second, refresh("spent")); !errors.Is(err, ErrUnavailable) {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
 		if err != nil || again.Session().Generation != 2 || again.Session().AccessToken.Reveal() != "new" {
 			t.Errorf("when it is back: generation %d, %q, %v", again.Session().Generation, again.Session().AccessToken.Reveal(), err)
 		}
@@ -558,7 +570,7 @@ func ErrRevokedOrGone(serverSide bool) error {
 // is judged, and when it is back all is well. Nobody is signed out by it.
 func TestSharedMemoryIsAway(t *testing.T) {
 	inBubble(t, func(t *testing.T, serverSide bool) {
-		r := newReplicas(t, 2, serverSide, func(c *Config) { c.IdleTimeout = time.Hour })
+		r := newReplicas(t, 2, serverSide, func(c *Config) { c.IdleTimeout = 112 * time.Second })
 		b, ended := newBrowser(t, app), newBrowser(t, app)
 		r.gates[0].signIn(b, fresh())
 		live := r.gates[0].signIn(ended, fresh())
@@ -572,8 +584,9 @@ func TestSharedMemoryIsAway(t *testing.T) {
 				r.store.set(err)
 			}
 		}
+		time.Sleep(8 * time.Second) // a use is to be noted, and the store to be asked again
 		away(errOutage)
-		for range 11 {
+		for range 10 {
 			r.gates[1].mustLoad(b)
 			time.Sleep(5 * time.Second)
 		}
@@ -581,16 +594,74 @@ func TestSharedMemoryIsAway(t *testing.T) {
 			t.Errorf("a sign-out that reaches nobody: %v", err)
 		}
 		r.gates[0].wantErr(ended, ErrRevoked)
-		time.Sleep(6 * time.Second)
+		time.Sleep(12 * time.Second)
 		for range 3 {
 			r.gates[1].wantErr(b, ErrUnavailable)
-			time.Sleep(time.Minute)
+			time.Sleep(5 * time.Second)
 		}
 		away(nil)
 		time.Sleep(2 * time.Second)
 		for _, g := range r.gates {
 			g.mustLoad(b)
 			g.wantErr(ended, ErrRevokedOrGone(serverSide))
+		}
+	})
+}
+
+// A session that is used while the store is away does not become idle by that.
+func TestUseWhileTheStoreIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReplicas(t, 1, true, func(c *Config) { c.IdleTimeout = 32 * time.Second })
+		b := newBrowser(t, app)
+		r.gates[0].signIn(b, fresh())
+		r.gates[0].mustLoad(b)
+		r.shared.set(func(m *memory) { m.away = errOutage })
+		r.store.set(errOutage)
+		for range 11 {
+			r.gates[0].mustLoad(b)
+			time.Sleep(5 * time.Second)
+		}
+		r.shared.set(func(m *memory) { m.away = nil })
+		r.store.set(nil)
+		time.Sleep(2 * time.Second)
+		r.gates[0].mustLoad(b)
+		time.Sleep(33 * time.Second)
+		r.gates[0].wantErr(b, ErrIdle)
+	})
+}
+
+// When the memory is back, who refreshed a session before it went leaves its result first, although its lease is over.
+func TestWhoHasSomethingToSaveGoesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReplicas(t, 2, false)
+		b := newBrowser(t, app)
+		r.gates[0].signIn(b, fresh())
+		first, second := r.gates[0].mustLoad(b), r.gates[1].mustLoad(b)
+		if _, err := r.gates[0].Update(t.Context(), first, func(ctx context.Context, s *Session) error {
+			r.shared.set(func(m *memory) { m.away, m.deaf = errOutage, true })
+			return refresh("new")(ctx, s)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		r.shared.set(func(m *memory) { m.away = nil })
+		go func() {
+			for r.gates[1].state.feed().resumed.Load() == nil {
+				time.Sleep(10 * time.Millisecond)
+			}
+			time.Sleep(400 * time.Millisecond)
+			r.shared.set(func(m *memory) { m.deaf = false })
+		}()
+		for {
+			again, err := r.gates[1].Update(t.Context(), second, refresh("spent"))
+			if errors.Is(err, ErrUnavailable) {
+				time.Sleep(10 * time.Millisecond)
+				continue
+			}
+			if err != nil || again.Session().AccessToken.Reveal() != "new" {
+				t.Errorf("generation %d, %q, %v", again.Session().Generation, again.Session().AccessToken.Reveal(), err)
+			}
+			return
 		}
 	})
 }
@@ -733,5 +804,15 @@ func TestIdleAmongProcesses(t *testing.T) {
 		for _, g := range r.gates {
 			g.wantErr(b, ErrIdle)
 		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := newReplicas(t, 2, true, func(c *Config) { c.IdleTimeout = 3 * time.Second })
+		b := newBrowser(t, app)
+		r.gates[0].signIn(b, fresh())
+		r.gates[1].mustLoad(b)
+		time.Sleep(2 * time.Second)
+		r.gates[0].mustLoad(b)
+		time.Sleep(2 * time.Second)
+		r.gates[1].mustLoad(b) // not by what it heard four seconds ago
 	})
 }

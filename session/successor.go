@@ -91,9 +91,6 @@ func (m *Manager) openSuccessor(ctx context.Context, live *Live, v *version, blo
 	if err != nil {
 		return nil, fmt.Errorf("%w: successor: %w", ErrUnreadable, err)
 	}
-	if s.ID != v.session.ID || s.Generation <= v.session.Generation {
-		return nil, fmt.Errorf("%w: not a successor", ErrUnreadable)
-	}
 	return &version{s, payload, string(sealed)}, nil
 }
 

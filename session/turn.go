@@ -13,6 +13,9 @@ const (
 	leaseRenew = 2 * time.Second
 	firstPoll  = 10 * time.Millisecond // of who waits; it doubles up to the longest
 	longPoll   = 50 * time.Millisecond
+
+	turnFeed  = 3 * time.Second // the oldest feed with which a turn is taken
+	turnPause = time.Second     // after a failure: who has something to save from before it goes first
 )
 
 // turn is the right to change a session, of this process among those that have
@@ -30,6 +33,9 @@ type turn struct {
 func (m *Manager) turn(ctx context.Context, live *Live) (*turn, *version, error) {
 	if m.state.shared == nil {
 		return nil, live.version, nil
+	}
+	if err := m.state.feed().steady(ctx); err != nil {
+		return nil, nil, err
 	}
 	t := &turn{shared: m.state.shared, name: sharedName("turn", string(live.session.ID[:])), owner: rand.Text()}
 	for wait := firstPoll; ; wait = min(2*wait, longPoll) {
@@ -54,6 +60,26 @@ func (m *Manager) turn(ctx context.Context, live *Live) (*turn, *version, error)
 		case <-ctx.Done():
 			return nil, nil, fmt.Errorf("%w: another process updates the session: %w", ErrUnavailable, context.Cause(ctx))
 		}
+	}
+}
+
+// steady waits, where the shared memory has just come back, until processes that
+// refreshed a session before it went could say so. It is [ErrUnavailable] while the
+// memory is away.
+func (f *feed) steady(ctx context.Context) error {
+	now := f.now()
+	if age, ever := f.age(now); !ever || age >= turnFeed {
+		return fmt.Errorf("%w: the shared memory is away", ErrUnavailable)
+	}
+	resumed := f.resumed.Load()
+	if resumed == nil || now.Sub(*resumed) >= turnPause {
+		return nil
+	}
+	select {
+	case <-time.After(turnPause - now.Sub(*resumed)):
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: waiting: %w", ErrUnavailable, context.Cause(ctx))
 	}
 }
 

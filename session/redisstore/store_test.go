@@ -109,6 +109,31 @@ func TestSentinelFailover(t *testing.T) {
 	}
 }
 
+// Whoever knows a session's ID, which is no secret, replaces and deletes nothing.
+func TestIDIsNoHandle(t *testing.T) {
+	t.Parallel()
+	store := open(t, redisstore.Config{Addresses: []string{redistest.Start(t).Addr}})
+	r := session.Record{ID: session.NewID(), Generation: 1, Data: []byte("x"), Expires: time.Now().Add(time.Hour)}
+	handle, err := store.Save(t.Context(), r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := append(r.ID[:], make([]byte, 32)...)
+	r.Generation = 2
+	if _, err := store.Save(t.Context(), r, forged); !errors.Is(err, session.ErrNotFound) {
+		t.Errorf("Save: %v", err)
+	}
+	if _, _, err := store.Peek(t.Context(), forged); !errors.Is(err, session.ErrNotFound) {
+		t.Errorf("Peek: %v", err)
+	}
+	if err := errors.Join(store.Use(t.Context(), forged, time.Now()), store.Delete(t.Context(), forged)); err != nil {
+		t.Error(err)
+	}
+	if generation, used, err := store.Peek(t.Context(), handle); err != nil || generation != 1 || !used.IsZero() {
+		t.Errorf("%d, %v, %v", generation, used, err)
+	}
+}
+
 // What Redis holds opens no session, and names nobody.
 func TestRedisLearnsNothing(t *testing.T) {
 	t.Parallel()
@@ -212,8 +237,8 @@ func TestSlowServerIsAskedOnce(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, redisstore.Config{Addresses: []string{server.Addr}})
 	r := session.Record{ID: session.NewID(), Generation: 1, Data: []byte("x"), Expires: time.Now().Add(time.Hour)}
-	if _, err := store.Revision(t.Context()); err != nil { // is connected
-		t.Fatal(err)
+	if _, err := store.Save(t.Context(), session.Record{ID: session.NewID(), Generation: 1, Expires: r.Expires}, nil); err != nil {
+		t.Fatal(err) // it is connected, and the server has the script
 	}
 	server.Stop()
 	time.AfterFunc(1500*time.Millisecond, server.Continue) // longer than one call waits
