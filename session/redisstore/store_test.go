@@ -64,7 +64,13 @@ func TestStore(t *testing.T) {
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	nodes := redistest.StartCluster(t)
-	c := redisstore.Config{Addresses: []string{nodes[0].Addr, nodes[2].Addr}, Cluster: true}
+	for _, node := range nodes {
+		node.CLI(append(append([]string{"acl", "setuser", "gate", "on", ">pass word"}, rights...), "+cluster|slots", "+command")...)
+	}
+	c := redisstore.Config{
+		Addresses: []string{nodes[0].Addr, nodes[2].Addr}, Cluster: true, Username: "gate", Prefix: redisstore.DefaultPrefix,
+		Password: func() (secret.String, error) { return secret.New("pass word"), nil },
+	}
 	suite(t, c)
 	sharedSuite(t, func(t *testing.T) *redisstore.Store { return open(t, c) })
 }
@@ -251,12 +257,25 @@ func TestSlowServerIsAskedOnce(t *testing.T) {
 	}
 }
 
+// rights are what docs/replicas.md says that a user needs.
+var rights = []string{
+	"resetkeys", "~gatehouse:*", "resetchannels", "&gatehouse:*", "-@all", "+eval", "+evalsha", "+get", "+set", "+del", "+mget", "+getdel",
+	"+incr", "+publish", "+subscribe", "+unsubscribe", "+ping", "+hget", "+hmget", "+hset", "+pexpire", "+zadd", "+zrangebyscore", "+zremrangebyscore",
+}
+
+func TestRightsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/replicas.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if unquoted := strings.ReplaceAll(string(page), "'", ""); !strings.Contains(unquoted, strings.Join(rights, " ")) {
+		t.Error("docs/replicas.md gives an ACL user other rights than are tested")
+	}
+}
+
 func TestACLAndPassword(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t, "--user", "default", "off",
-		"--user", "gate", "on", ">pass word", "resetkeys", "~gatehouse:*", "resetchannels", "&gatehouse:*", "-@all", "+evalsha", "+eval",
-		"+get", "+set", "+del", "+mget", "+getdel", "+incr", "+publish", "+subscribe", "+unsubscribe", "+ping", "+hget", "+hmget", "+hset",
-		"+pexpire", "+zadd", "+zrangebyscore", "+zremrangebyscore")
+	server := redistest.Start(t, append([]string{"--user", "default", "off", "--user", "gate", "on", ">pass word"}, rights...)...)
 	var mu sync.Mutex
 	password, asked := "wrong", 0
 	c := redisstore.Config{
