@@ -137,14 +137,18 @@ type Grant struct {
 	// IDTokenIssued is iat of the ID token, zero if a refresh brought none.
 	IDTokenIssued time.Time
 	// Claims are those of the ID token and of UserInfo; SignedClaims those of the
-	// ID token alone, nil if a refresh brought none.
+	// ID token alone, nil if a refresh brought none. Both hold what their sources
+	// have told (see Config.ClaimSources).
 	Claims, SignedClaims Claims
 	// IDToken is the ID token, empty if a refresh brought none.
 	IDToken secret.String
 	// AccessToken and its type, and RefreshToken, empty if there is none.
 	AccessToken  secret.String
-	TokenType    string
+	TokenType    string // TokenTypeBearer or TokenTypeDPoP
 	RefreshToken secret.String
+	// DPoPKey is the key that the tokens are bound to (see [ParseDPoPKey]), empty
+	// if they are Bearer tokens.
+	DPoPKey secret.String
 	// AccessExpiry is when the access token expires, zero if the provider does
 	// not say.
 	AccessExpiry time.Time
@@ -186,14 +190,23 @@ func (c *Client) Finish(ctx context.Context, req FinishRequest) (*Grant, error) 
 	); err != nil {
 		return nil, err
 	}
+	var key *DPoPKey
+	if c.cfg.DPoP {
+		if key, err = c.attemptKey(meta, attempt); err != nil {
+			return nil, err
+		}
+	}
 	tokens, err := c.requestTokens(ctx, url.Values{ // RFC 6749 4.1.3, RFC 7636 4.5
 		"grant_type":    {"authorization_code"},
 		"code":          {response.Code.Reveal()},
 		"redirect_uri":  {req.RedirectURI},
 		"code_verifier": {attempt.verifier()},
-	}, ReasonCodeRefused)
+	}, key, ReasonCodeRefused)
 	if err != nil {
 		return nil, err
+	}
+	if c.cfg.isPlain() {
+		return c.finishPlain(ctx, req, tokens)
 	}
 	if tokens.id == "" { // OIDC Core 3.1.3.3
 		return nil, NewError(ReasonIDTokenMissing, errors.New("the token response has no id_token"))
@@ -206,9 +219,10 @@ func (c *Client) Finish(ctx context.Context, req FinishRequest) (*Grant, error) 
 	); err != nil {
 		return nil, err
 	}
+	claims = c.withSources(ctx, claims, req.NeededClaims)
 	grant := c.newGrant(claims, tokens)
 	grant.Nonce = attempt.Nonce()
-	grant.Claims, err = c.withUserInfo(ctx, claims, grant.Subject, tokens.access, req.NeededClaims)
+	grant.Claims, err = c.withUserInfo(ctx, claims, grant.Subject, tokens, req.NeededClaims)
 	if err != nil {
 		return nil, err
 	}
@@ -225,9 +239,12 @@ func (c *Client) newGrant(claims Claims, t *tokens) *Grant {
 		SignedClaims: claims,
 		IDToken:      secret.New(t.id),
 		AccessToken:  secret.New(t.access),
-		TokenType:    "Bearer",
+		TokenType:    t.tokenType(),
 		RefreshToken: secret.New(t.refresh),
 		AccessExpiry: t.expiry,
+	}
+	if t.key != nil {
+		g.DPoPKey = t.key.Marshal()
 	}
 	g.Subject, _ = claims.String("sub")
 	g.SessionID, _ = claims.String("sid")

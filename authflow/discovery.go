@@ -13,7 +13,7 @@ import (
 const metadataMaxAge = 24 * time.Hour
 
 // metadata is what of a provider's metadata this client uses (OIDC Discovery 3,
-// RFC 8414 2, RFC 9207 3, OIDC RP-Initiated Logout 2.1).
+// RFC 8414 2, RFC 9207 3, RFC 9449 5.1, OIDC RP-Initiated Logout 2.1).
 type metadata struct {
 	Issuer                string   `json:"issuer"`
 	AuthorizationEndpoint string   `json:"authorization_endpoint"`
@@ -28,6 +28,7 @@ type metadata struct {
 	ClientAuthAlgs        []string `json:"token_endpoint_auth_signing_alg_values_supported"`
 	RequestObjectAlgs     []string `json:"request_object_signing_alg_values_supported"`
 	SigningAlgs           []string `json:"id_token_signing_alg_values_supported"`
+	DPoPAlgs              []string `json:"dpop_signing_alg_values_supported"` // nil if it does not say
 	ResponseIss           bool     `json:"authorization_response_iss_parameter_supported"`
 	// Aliases has the same members again, for clients with a certificate.
 	Aliases json.RawMessage `json:"mtls_endpoint_aliases"`
@@ -96,10 +97,10 @@ func (c *Client) parseMetadata(body []byte) (*metadata, error) {
 		name, address string
 		optional      bool
 	}{
-		{"authorization_endpoint", meta.AuthorizationEndpoint, false},
-		{"token_endpoint", meta.TokenEndpoint, false},
-		{"jwks_uri", meta.JWKSURI, false},
-		{"userinfo_endpoint", meta.UserInfoEndpoint, true},
+		{"authorization_endpoint", meta.AuthorizationEndpoint, c.cfg.keysOnly},
+		{"token_endpoint", meta.TokenEndpoint, c.cfg.keysOnly},
+		{"jwks_uri", meta.JWKSURI, c.cfg.isPlain()},
+		{"userinfo_endpoint", meta.UserInfoEndpoint, !c.cfg.isPlain()},
 		{"end_session_endpoint", meta.EndSessionEndpoint, true},
 		{"revocation_endpoint", meta.RevocationEndpoint, true},
 		{"pushed_authorization_request_endpoint", meta.PAREndpoint, true},

@@ -21,6 +21,8 @@ type RefreshRequest struct {
 	// RefreshToken is the newest that the provider gave. It is used up: two
 	// refreshes with one token are two too many, and the caller prevents them.
 	RefreshToken secret.String
+	// DPoPKey is the Grant's.
+	DPoPKey secret.String
 	// NeededClaims is as in FinishRequest.
 	NeededClaims []string
 }
@@ -34,9 +36,9 @@ type RefreshRequest struct {
 // The grant holds the old refresh token if the provider gave no new one. Its
 // Claims are nil if there is nothing new to know, and the session's stay (P32):
 // then the provider sent no ID token and UserInfo was not asked, or did not
-// answer. Without an ID token, Claims are those of UserInfo alone, to be laid
-// over the session's. SessionID, ACR and IDTokenIssued are empty if not told
-// anew.
+// answer; SignedClaims hold what an ID token said all the same. Without an ID
+// token, Claims are those of UserInfo alone, to be laid over the session's.
+// SessionID, ACR and IDTokenIssued are empty if not told anew.
 func (c *Client) Refresh(ctx context.Context, req RefreshRequest) (*Grant, error) {
 	if req.Issuer != c.cfg.Issuer {
 		return nil, NewError(ReasonRefreshIssuer, fmt.Errorf("the session is of %q", req.Issuer))
@@ -46,15 +48,27 @@ func (c *Client) Refresh(ctx context.Context, req RefreshRequest) (*Grant, error
 	}
 	// The keys come first: once the refresh token is used up, an ID token that
 	// cannot be verified would cost the session.
-	if _, err := c.currentKeys(ctx); err != nil {
-		return nil, err
+	if !c.cfg.isPlain() {
+		if _, err := c.currentKeys(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var key *DPoPKey
+	if c.cfg.DPoP {
+		var err error
+		if key, err = refreshKey(req.DPoPKey); err != nil {
+			return nil, final(NewError(ReasonDPoPKey, err))
+		}
 	}
 	tokens, err := c.requestTokens(ctx, url.Values{
 		"grant_type":    {"refresh_token"},
 		"refresh_token": {req.RefreshToken.Reveal()},
-	}, ReasonRefreshRefused)
+	}, key, ReasonRefreshRefused)
 	if err != nil {
 		return nil, err
+	}
+	if c.cfg.isPlain() {
+		return c.refreshPlain(ctx, req, tokens)
 	}
 	var claims Claims
 	if tokens.id != "" {
@@ -62,10 +76,11 @@ func (c *Client) Refresh(ctx context.Context, req RefreshRequest) (*Grant, error
 		if err := cmp.Or(err, checkRefreshed(claims, req)); err != nil {
 			return nil, final(err)
 		}
+		claims = c.withSources(ctx, claims, req.NeededClaims)
 	}
 	grant := c.newGrant(claims, tokens)
 	grant.Subject, grant.Nonce, grant.AuthTime = req.Subject, req.Nonce, req.AuthTime
-	grant.Claims, err = c.withUserInfo(ctx, claims, req.Subject, tokens.access, req.NeededClaims)
+	grant.Claims, err = c.withUserInfo(ctx, claims, req.Subject, tokens, req.NeededClaims)
 	switch {
 	case ReasonOf(err) == ReasonUserInfoSubject:
 		return nil, final(err)

@@ -21,7 +21,7 @@ var verifiedBy = map[string]string{"email": "email_verified", "phone_number": "p
 
 // withUserInfo returns what is known of the subject: the claims of the ID token,
 // which may be nil, and what UserInfo adds to them if the policy asks for it.
-func (c *Client) withUserInfo(ctx context.Context, claims Claims, subject, accessToken string, needed []string) (Claims, error) {
+func (c *Client) withUserInfo(ctx context.Context, claims Claims, subject string, t *tokens, needed []string) (Claims, error) {
 	if !c.needsUserInfo(claims, needed) {
 		return claims, nil
 	}
@@ -35,7 +35,7 @@ func (c *Client) withUserInfo(ctx context.Context, claims Claims, subject, acces
 		}
 		return claims, nil
 	}
-	info, err := c.fetchUserInfo(ctx, meta.UserInfoEndpoint, accessToken)
+	info, err := c.fetchUserInfo(ctx, meta.UserInfoEndpoint, t)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func (c *Client) withUserInfo(ctx context.Context, claims Claims, subject, acces
 	if sub, err := info.String("sub"); err != nil || sub != subject {
 		return nil, NewError(ReasonUserInfoSubject, fmt.Errorf("sub is %.300q, expected %q", sub, subject))
 	}
-	return mergeClaims(claims, info), nil
+	return mergeClaims(claims, c.withSources(ctx, info, needed)), nil
 }
 
 // needsUserInfo tells whether the policy asks for UserInfo.
@@ -62,11 +62,11 @@ func (c *Client) needsUserInfo(claims Claims, needed []string) bool {
 }
 
 // fetchUserInfo makes the UserInfo request (OIDC Core 5.3.1).
-func (c *Client) fetchUserInfo(ctx context.Context, endpoint, accessToken string) (Claims, error) {
+func (c *Client) fetchUserInfo(ctx context.Context, endpoint string, t *tokens) (Claims, error) {
 	if c.cfg.UserInfoAlg != "" {
-		return c.fetchSignedUserInfo(ctx, endpoint, accessToken)
+		return c.fetchSignedUserInfo(ctx, endpoint, t)
 	}
-	body, err := c.getJSON(ctx, endpoint, accessToken)
+	body, err := c.getWithToken(ctx, endpoint, t, "application/json")
 	switch {
 	case errors.Is(err, errJWT):
 		// OIDC Core 5.3.2: a JWT only if this client was registered for one
@@ -86,8 +86,8 @@ func (c *Client) fetchUserInfo(ctx context.Context, endpoint, accessToken string
 // signed one counts where both have a claim. A claim and the word that it is
 // verified come from one place, or else somebody's own address would be vouched
 // for by what was said of another.
-func mergeClaims(signed, info Claims) Claims {
-	merged, info := maps.Clone(signed), maps.Clone(info)
+func mergeClaims(signed, unsigned Claims) Claims {
+	merged, info := maps.Clone(signed), maps.Clone(unsigned)
 	for _, name := range idTokenOnly {
 		delete(info, name)
 	}
@@ -100,5 +100,12 @@ func mergeClaims(signed, info Claims) Claims {
 		}
 	}
 	maps.Copy(info, merged)
+	ours, _ := signed[claimNames].(map[string]any)
+	theirs, _ := unsigned[claimNames].(map[string]any)
+	if len(ours) > 0 && len(theirs) > 0 { // what either says to stand elsewhere does
+		names := maps.Clone(theirs)
+		maps.Copy(names, ours)
+		info[claimNames] = names
+	}
 	return info
 }

@@ -11,9 +11,15 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// validateUserInfoAlg refuses an algorithm that no UserInfo answer can have.
+// validateUserInfoAlg refuses an algorithm that no UserInfo answer can have, or
+// that none is asked for.
 func (cfg Config) validateUserInfoAlg() error {
-	if cfg.UserInfoAlg != "" && !slices.Contains(signingAlgs, cfg.UserInfoAlg) {
+	switch {
+	case cfg.UserInfoAlg == "":
+		return nil
+	case cfg.UserInfo == UserInfoOff:
+		return errors.New("userinfo_signed_response_alg: userinfo is never asked")
+	case !slices.Contains(signingAlgs, cfg.UserInfoAlg):
 		return fmt.Errorf("userinfo_signed_response_alg: %q is none of %s", cfg.UserInfoAlg, strings.Join(signingAlgs, ", "))
 	}
 	return nil
@@ -22,8 +28,8 @@ func (cfg Config) validateUserInfoAlg() error {
 // fetchSignedUserInfo makes the UserInfo request of a client that was registered
 // for signed answers (OIDC Core 5.3.2). One that is not signed, or not as was
 // agreed, is refused: somebody on the way could have put it there.
-func (c *Client) fetchSignedUserInfo(ctx context.Context, endpoint, accessToken string) (Claims, error) {
-	body, err := c.get(ctx, endpoint, accessToken, mediaTypeJWT)
+func (c *Client) fetchSignedUserInfo(ctx context.Context, endpoint string, t *tokens) (Claims, error) {
+	body, err := c.getWithToken(ctx, endpoint, t, mediaTypeJWT)
 	if errors.Is(err, errNoJWT) {
 		return nil, NewError(ReasonUserInfoJWT, err)
 	}
@@ -51,16 +57,10 @@ func (c *Client) verifyUserInfo(ctx context.Context, raw string) (Claims, error)
 	if _, err := signature.VerifySignature(ctx, raw); err != nil {
 		return nil, err
 	}
-	now, leeway := c.cfg.Now(), c.cfg.Leeway
-	expiry := checkExpiry(claims, now.Add(-leeway))
-	if ReasonOf(expiry) == ReasonExpMissing {
-		expiry = nil
-	}
 	if err := cmp.Or(
 		checkIssuer(claims, c.cfg.Issuer),
 		checkAudience(claims, c.cfg.ClientID, c.cfg.TrustedAudiences),
-		expiry,
-		checkNotBefore(claims, now.Add(leeway)),
+		c.checkLifetime(claims),
 	); err != nil {
 		return nil, err
 	}

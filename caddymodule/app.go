@@ -30,6 +30,7 @@ type App struct {
 	// What a browser remembers, for every site.
 	Session *SessionConfig `json:"session,omitempty"`
 
+	ctx       caddy.Context
 	logger    *zap.Logger
 	slogger   *slog.Logger
 	durable   *durable
@@ -42,6 +43,16 @@ type App struct {
 	// needs are the claims that rules and headers of this configuration read:
 	// what a session of it holds.
 	needs map[string]struct{}
+	// tokens are those that some site of this configuration forwards.
+	tokens map[tokenNeed]struct{}
+	// sendsBound: some site forwards tokens that are bound to a key; hasTransport: some
+	// reverse_proxy can.
+	sendsBound, hasTransport bool
+	// assertion are the keys that sign assertions.
+	assertion atomic.Pointer[assertionKeys]
+	// matched are those of them that matchers read, which belong to no gate. It does
+	// not change once requests are served.
+	matched []string
 	// domains are the terms of sessions by shared cookie scope.
 	domains map[string]sessionTerms
 	// configured are the keys that session settings of this configuration hold.
@@ -58,8 +69,10 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // but the storage is opened: an identity provider that is away delays no start
 // (P01).
 func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
 	a.logger, a.slogger, a.load = ctx.Logger(), ctx.Slogger(), rand.Text()
 	a.needs = map[string]struct{}{"email_verified": {}}
+	a.tokens = make(map[tokenNeed]struct{})
 	a.domains = make(map[string]sessionTerms)
 	var err error
 	if a.durable, err = acquireDurable(ctx.Storage(), a.logger); err != nil {
@@ -82,11 +95,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Start says what is not shared with other servers. There is nothing to start:
-// gates work from provisioning on, and ask providers and stores lazily.
+// Start checks what only the whole configuration shows, and says what is not shared
+// with other servers. Gates work from provisioning on, and ask providers and stores
+// lazily.
 func (a *App) Start() error {
 	a.sayAlone()
-	return nil
+	return errors.Join(a.checkTransport(), a.checkHosts())
 }
 
 // Stop does nothing; see Cleanup.
@@ -128,6 +142,22 @@ func (a *App) need(claim string) {
 	a.needs[claim] = struct{}{}
 }
 
+// needMatched records a claim that a matcher reads.
+func (a *App) needMatched(claim string) {
+	if claim == "email_domain" {
+		claim = "email"
+	}
+	if isComputed(claim) || claim == "sub" {
+		return
+	}
+	a.need(claim)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !slices.Contains(a.matched, claim) {
+		a.matched = append(a.matched, claim)
+	}
+}
+
 // needed lists the claims that sessions of this configuration hold. By the time
 // that requests are served, every site has said what it reads.
 func (a *App) needed() []string {
@@ -148,6 +178,7 @@ type siteSessions struct {
 	cookies session.CookieConfig
 	keys    session.Keys
 	state   *session.State
+	terms   sessionTerms
 }
 
 // sessionTerms are what sites must agree on that share a cookie.
@@ -182,9 +213,9 @@ func (a *App) sessions(ctx caddy.Context, own *SessionConfig) (*siteSessions, er
 	if err := a.provisionStore(ctx, &modules, &config); err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}
+	terms := sessionTerms{config.Store, config.State, config.Keys, config.Lifetime, config.IdleTimeout, config.Cookie}
 	if config.Cookie.Domain != "" {
 		scope := config.Cookie.Domain + " " + config.Cookie.Name
-		terms := sessionTerms{config.Store, config.State, config.Keys, config.Lifetime, config.IdleTimeout, config.Cookie}
 		a.mu.Lock()
 		other, shared := a.domains[scope]
 		a.domains[scope] = terms
@@ -193,7 +224,7 @@ func (a *App) sessions(ctx caddy.Context, own *SessionConfig) (*siteSessions, er
 			return nil, fmt.Errorf("session: sites that share cookie_domain %s must agree on store, shared, keys and lifetimes", config.Cookie.Domain)
 		}
 	}
-	site.cookies, site.keys, site.state = config.Cookie, config.Keys, config.State
+	site.cookies, site.terms, site.keys, site.state = config.Cookie, terms, config.Keys, config.State
 	site.manager, err = session.NewManager(config)
 	return site, err
 }

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -34,7 +35,8 @@ type configuredKeys struct {
 	now    func() time.Time
 
 	current atomic.Pointer[readRing]
-	mu      sync.Mutex // one reader at a time
+	mu      sync.Mutex        // one reader at a time
+	text    [sha256.Size]byte // of what was read, hashed
 }
 
 // keys returns what seals the cookies of a site: its configured keys, or else the
@@ -95,9 +97,11 @@ func (k *configuredKeys) reread(age time.Duration) {
 // errKeys says what is wrong without saying what is there.
 var errKeys = errors.New("keys: each is 32 bytes or more in base64, and the file or variable must be there")
 
-// read resolves the keys. White space parts several in one value.
+// read resolves the keys. White space parts several in one value. The ring is the
+// same for as long as they are.
 func (k *configuredKeys) read() (*seal.Ring, error) {
 	var keys []seal.Key
+	hash := sha256.New()
 	for i, raw := range k.raw {
 		name, isPlaceholder := placeholderOf(raw)
 		if !isPlaceholder {
@@ -108,6 +112,7 @@ func (k *configuredKeys) read() (*seal.Ring, error) {
 			return nil, fmt.Errorf("%w (%s)", errKeys, name) // the replacer's text may quote a key
 		}
 		for _, encoded := range strings.Fields(text) {
+			hash.Write([]byte(encoded + " "))
 			material, err := decodeBase64(encoded)
 			if err != nil {
 				return nil, fmt.Errorf("%w (%s)", errKeys, name) // nor what is no base64
@@ -119,10 +124,15 @@ func (k *configuredKeys) read() (*seal.Ring, error) {
 			keys = append(keys, key)
 		}
 	}
+	text := [sha256.Size]byte(hash.Sum(nil))
+	if current := k.current.Load(); current != nil && text == k.text {
+		return current.ring, nil // and what is derived from it
+	}
 	ring, err := seal.NewRing(keys...)
 	if err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
+	k.text = text
 	return ring, nil
 }
 

@@ -66,7 +66,10 @@ func TestConfiguredKeysFollowTheirFile(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	now = now.Add(configuredAge)
+	before := ring()
+	if now = now.Add(configuredAge); ring() != before {
+		t.Error("the same keys are another ring: all that is derived from it is made again")
+	}
 	for _, broken := range []string{"", "hidden!", first[:20]} {
 		write(broken)
 		now = now.Add(configuredAge)

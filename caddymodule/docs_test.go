@@ -20,6 +20,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
 )
@@ -141,6 +142,15 @@ func examples(t *testing.T) []example {
 				if !json.Valid([]byte(block)) {
 					t.Errorf("%s: no JSON", where)
 				}
+			case language == "caddyfile": // of a Caddy without the gate
+				if _, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(block), map[string]any{"filename": "Caddyfile"}); err != nil {
+					t.Errorf("%s: %v", where, err)
+				}
+			case language == "nginx": // a test of internal/e2e runs it
+			case language == "yaml":
+				if err := yaml.Unmarshal([]byte(block), new(any)); err != nil {
+					t.Errorf("%s: %v", where, err)
+				}
 			case language != "":
 				t.Errorf("%s: what is a block of %s?", where, language)
 			case !slices.Contains(shellCommands, first) && !strings.Contains(block, "[<matcher>]"): // nor the grammar itself
@@ -189,6 +199,7 @@ func TestExamplesAdapt(t *testing.T) {
 var neverAnswered = []authflow.Reason{
 	authflow.ReasonNoEndSession, authflow.ReasonRefreshRefused, authflow.ReasonRevocation,
 	authflow.ReasonRefreshIssuer, authflow.ReasonRefreshSubject, authflow.ReasonRefreshAuthTime,
+	ReasonNoTransport,
 }
 
 // docs/reasons.md has one row for every reason, with the statuses that it is answered with, and none for a reason that

@@ -21,6 +21,9 @@ import (
 // browser sent it: a rewrite does not move them.
 func (g *Gate) endpoint(r *http.Request) (string, bool) {
 	u := originalURL(r)
+	if below, ours := strings.CutPrefix(u.EscapedPath(), g.basePath+"/auth/"); ours {
+		return "auth/" + below, true // of the request that is asked about, byte for byte
+	}
 	name, ours := strings.CutPrefix(u.Path, g.basePath+"/")
 	return name, ours && u.RawPath == ""
 }
@@ -32,7 +35,15 @@ func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, n
 	if v.hostProblem != nil && name != "ping" {
 		return g.fail(w, r, v, v.hostProblem)
 	}
+	if below, asked := strings.CutPrefix(name, "auth/"); asked {
+		if query := originalURL(r).RawQuery; query != "" {
+			below += "?" + query
+		}
+		return g.serveAuth(w, r, v, "/"+below)
+	}
 	switch name {
+	case "auth":
+		return g.serveAuth(w, r, v, "")
 	case "login", "start", "sign_in":
 		return g.serveLogin(w, r, v)
 	case "callback":
@@ -92,6 +103,11 @@ func (g *Gate) serveLogin(w http.ResponseWriter, r *http.Request, v *visit) erro
 			return g.fail(w, r, v, problem(authflow.BadRequest, ReasonUnknownProvider, "This site knows no such provider.", nil))
 		}
 		options.providers = []*provider{chosen}
+	}
+	if sealed := query.Get("step_up"); sealed != "" { // of a link on the chooser page
+		if needed, err := g.openStepUp(r, v, sealed); err == nil {
+			v.stepUp = needed
+		}
 	}
 	if prompt := query.Get("prompt"); slices.Contains([]string{"login", "select_account"}, prompt) {
 		options.prompt = prompt

@@ -37,8 +37,13 @@ type visit struct {
 	identity *identity // who passed, or nil; placeholders read it
 	refused  *identity // who did not, for the page that says so
 	carried  carried   // by the attempt of a callback
+	// answersOnly: another proxy asks, which can do nothing with a redirect.
+	answersOnly bool
 	// authenticated: basic_auth has passed somebody before us.
 	authenticated bool
+	bound         *bound // an access token that the transport sends
+	// answer is what the upstream answers by, once a gate has let the request pass.
+	answer *privateWriter
 	// demanded are the providers that every protecting gate so far accepts.
 	demanded []*provider
 	// stepUp is what they ask of a session.
@@ -156,6 +161,7 @@ func (v *visit) identify(r *http.Request, g *Gate, who *identity) {
 	v.identity = who
 	if who == nil {
 		clearIdentity(r, g.own)
+		v.unbind(g.own)
 		return
 	}
 	g.setIdentity(r, who)

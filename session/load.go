@@ -51,20 +51,20 @@ func (m *Manager) read(ctx context.Context, cookies Cookies, scope Scope) (*Live
 	if err != nil {
 		return nil, err
 	}
-	purpose := m.purpose(sessionKind, scope)
-	ring, err := m.ringFor(ctx, purpose, value)
+	q := question{m.purpose(sessionKind, scope), value}
+	ring, err := m.ringFor(ctx, value)
 	if err != nil {
 		return nil, err
 	}
-	cookie, err := m.open(ring, purpose, value)
+	cookie, err := m.open(ring, q)
 	if err != nil {
 		return nil, err
 	}
-	cookie, used, err := m.lookup(ctx, ring, purpose, value, cookie)
+	cookie, used, err := m.lookup(ctx, q, cookie)
 	if err != nil {
 		return nil, err
 	}
-	if host := cookie.session.Host; host != purpose.Scope {
+	if host := cookie.session.Host; host != q.purpose.Scope {
 		return nil, fmt.Errorf("%w: of the host %q", ErrUnreadable, host)
 	}
 	return &Live{
@@ -81,18 +81,14 @@ func (m *Manager) read(ctx context.Context, cookies Cookies, scope Scope) (*Live
 // ringFor returns a ring that knows the value's key. A key that is unknown but
 // not old, or of which nobody knows how old it is, may be one that another replica
 // has just begun to use: then the keys are read again.
-func (m *Manager) ringFor(ctx context.Context, p seal.Purpose, value string) (*seal.Ring, error) {
+func (m *Manager) ringFor(ctx context.Context, value string) (*seal.Ring, error) {
 	ring, err := m.ring(ctx)
 	if err != nil {
 		return nil, err
 	}
-	_, err = ring.Fingerprint(p, value)
-	var unknown *seal.UnknownKeyError
-	if !errors.As(err, &unknown) {
-		return ring, nil // and what else is wrong, opening it tells
-	}
-	if _, timed := seal.KeyTime(unknown.ID); timed && !unknown.Newer {
-		return ring, nil
+	err = ring.Holds(value)
+	if err == nil || !maybeNewKey(err) {
+		return ring, nil // and what is wrong, opening it tells
 	}
 	m.keys.Refresh(ctx)
 	return m.ring(ctx)
@@ -106,6 +102,17 @@ func (m *Manager) ring(ctx context.Context) (*seal.Ring, error) {
 	return ring, nil
 }
 
+// maybeNewKey tells whether a key that is unknown may have been made since the keys
+// were read.
+func maybeNewKey(err error) bool {
+	var unknown *seal.UnknownKeyError
+	if !errors.As(err, &unknown) {
+		return false
+	}
+	_, timed := seal.KeyTime(unknown.ID)
+	return unknown.Newer || !timed
+}
+
 func fromNewerKey(err error) bool {
 	var unknown *seal.UnknownKeyError
 	return errors.As(err, &unknown) && unknown.Newer
@@ -113,20 +120,19 @@ func fromNewerKey(err error) bool {
 
 // open returns what a sealed value holds, from the cache if it was opened
 // before and its key is still in the ring.
-func (m *Manager) open(ring *seal.Ring, p seal.Purpose, value string) (*opened, error) {
-	key, err := ring.Fingerprint(p, value)
-	if err != nil {
+func (m *Manager) open(ring *seal.Ring, q question) (*opened, error) {
+	if err := ring.Holds(q.value); err != nil {
 		return nil, unopened(err)
 	}
-	if found := m.state.opened.get(key); found != nil {
+	if found := m.state.opened.get(q); found != nil {
 		return found, nil
 	}
-	payload, err := ring.Open(p, value)
+	payload, err := ring.Open(q.purpose, q.value)
 	if err != nil {
 		return nil, unopened(err)
 	}
 	cookie := &opened{payload: payload}
-	m.state.opened.put(key, cookie)
+	m.state.opened.put(q, cookie)
 	return cookie, nil
 }
 
@@ -142,7 +148,7 @@ func unopened(err error) error {
 // lookup asks the store for the session of an opened cookie, and for its last
 // use if the store keeps that. The cookie remembers the answer decoded, for as
 // long as the store has the same.
-func (m *Manager) lookup(ctx context.Context, ring *seal.Ring, p seal.Purpose, value string, cookie *opened) (*opened, time.Time, error) {
+func (m *Manager) lookup(ctx context.Context, q question, cookie *opened) (*opened, time.Time, error) {
 	var last seen
 	if m.server != nil {
 		if known := m.recent(cookie); known != nil {
@@ -181,9 +187,7 @@ func (m *Manager) lookup(ctx context.Context, ring *seal.Ring, p seal.Purpose, v
 	if m.server != nil {
 		cookie.seen.Store(&last)
 	}
-	if key, err := ring.Fingerprint(p, value); err == nil {
-		m.state.opened.put(key, cookie)
-	}
+	m.state.opened.put(q, cookie)
 	return cookie, last.used, nil
 }
 

@@ -55,7 +55,5 @@ func (m *Manager) keepOpened(live *Live, v *version) {
 	cookie := &opened{payload: live.opened.payload, data: data, session: v.session}
 	now := m.now()
 	cookie.seen.Store(&seen{now, now})
-	if key, err := live.ring.Fingerprint(m.purpose(sessionKind, live.scope), live.sealed); err == nil {
-		m.state.opened.put(key, cookie)
-	}
+	m.state.opened.put(question{m.purpose(sessionKind, live.scope), live.sealed}, cookie)
 }

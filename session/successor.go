@@ -79,7 +79,7 @@ func (m *Manager) openSuccessor(ctx context.Context, live *Live, v *version, blo
 		return nil, fmt.Errorf("%w: successor: %w", ErrUnreadable, err)
 	}
 	purpose := m.purpose(sessionKind, live.scope)
-	ring, err := m.ringFor(ctx, purpose, string(sealed))
+	ring, err := m.ringFor(ctx, string(sealed))
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,8 @@ const (
 	EndSession    = "end_session"
 	Revocation    = "revocation"
 	Push          = "par"
+	Emails        = "userinfo/emails" // of Behaviour.PlainOAuth
+	Claims        = "claims"          // of distributed claims (OIDC Core 5.6.2)
 )
 
 // Provider is an OpenID provider with one client. Its exported fields are set by
@@ -64,6 +66,9 @@ type Provider struct {
 	idTokens   map[string]*grant     // every ID token given out
 	pushed     map[string]url.Values // by request_uri, until used
 	assertions map[string]bool       // every jti of a client assertion
+	proofs     map[string]bool       // every jti of a DPoP proof
+	bound      map[string]string     // thumbprint of the key, by access token
+	nonces     map[string]string     // the one that is good now, by server
 	reuses     int
 	cut        chan struct{} // closed by Down: ends the requests under way
 }
@@ -91,6 +96,7 @@ func New(options ...func(*Provider)) *Provider {
 		requests: map[string][]Request{}, codes: map[string]*grant{}, refresh: map[string]*grant{},
 		access: map[string]*grant{}, idTokens: map[string]*grant{},
 		pushed: map[string]url.Values{}, assertions: map[string]bool{},
+		proofs: map[string]bool{}, bound: map[string]string{}, nonces: map[string]string{},
 		cut: make(chan struct{}),
 	}
 	for _, option := range options {
@@ -104,12 +110,19 @@ func New(options ...func(*Provider)) *Provider {
 func Start(t testing.TB, options ...func(*Provider)) *Provider {
 	t.Helper()
 	p := New(options...)
-	p.origin = p.scheme() + "127.0.0.1:0"
+	p.origin = p.scheme() + "127.0.0.1:" + FreePort(t)
 	if err := p.listen(); err != nil {
 		t.Fatalf("testop: %v", err)
 	}
 	t.Cleanup(p.Down)
 	return p
+}
+
+// Listen makes a provider of [New] listen on a port of 127.0.0.1, until
+// [Provider.Down].
+func (p *Provider) Listen() error {
+	p.origin = p.scheme() + "127.0.0.1:0"
+	return p.listen()
 }
 
 // listen starts a server at p.origin.
@@ -230,7 +243,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	endpoint := strings.TrimPrefix(path, "/")
 	handlers := map[string]func(http.ResponseWriter, *http.Request, Behaviour){
 		Authorization: p.authorize, Token: p.token, UserInfo: p.userInfo, JWKS: p.jwks,
-		EndSession: p.endSession, Revocation: p.revoke, Push: p.push,
+		EndSession: p.endSession, Revocation: p.revoke, Push: p.push, Claims: p.claims, Emails: p.emails,
 	}
 	if path == "/.well-known/openid-configuration" {
 		endpoint, handlers[Discovery] = Discovery, p.discovery
@@ -249,6 +262,10 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = r.ParseForm()
 	behaviour, fault, cut := p.record(endpoint, r)
 	if fault.befall(w, r, cut) {
+		return
+	}
+	if behaviour.PlainOAuth && (endpoint == Discovery || endpoint == JWKS) {
+		http.NotFound(w, r)
 		return
 	}
 	handler(w, r, behaviour)
