@@ -53,7 +53,9 @@ func init() {
 //			insecure_skip_tls_verify
 //		}
 //		session {
-//			store            cookie|memory
+//			store            cookie|memory|redis [<address>...] { ... }
+//			shared           redis [<address>...] { ... }
+//			keys             <key>...
 //			lifetime         <duration>
 //			idle_timeout     <duration>|off
 //			cookie_name      <name>
@@ -153,7 +155,7 @@ func providerWords(p *ProviderConfig) vocabulary {
 		"refresh_interval":   duration(&p.RefreshInterval, false),
 		"discovery":          oneOf(&p.Discovery, "off"),
 		"endpoint":           {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseEndpoint(d, p) }},
-		"tls_trust_pool":     {parse: func(d *caddyfile.Dispenser) error { return parseTrustPool(d, p) }},
+		"tls_trust_pool":     {parse: func(d *caddyfile.Dispenser) error { return parseTrustPool(d, &p.TLSTrustPool) }},
 		"forward_proxy_url":  one(&p.ForwardProxyURL),
 		"reach":              one(&p.Reach),
 
@@ -180,7 +182,9 @@ func providerWords(p *ProviderConfig) vocabulary {
 
 func sessionWords(s *SessionConfig) vocabulary {
 	return vocabulary{
-		"store":            oneOf(&s.Store, "cookie", "memory"),
+		"store":            {parse: func(d *caddyfile.Dispenser) error { return parseStore(d, s) }},
+		"shared":           {parse: func(d *caddyfile.Dispenser) error { return parseShared(d, s) }},
+		"keys":             many(&s.Keys),
 		"lifetime":         duration(&s.Lifetime, false),
 		"idle_timeout":     duration(&s.IdleTimeout, true),
 		"cookie_name":      one(&s.CookieName),

@@ -147,7 +147,7 @@ func (g *Gate) serveKeys(w http.ResponseWriter, r *http.Request, v *visit) error
 		}
 	}
 	if g.app.asserts() {
-		more, err := g.app.assertionKeys(r.Context())
+		more, err := g.app.assertionKeys(r.Context(), g.keys)
 		if err != nil {
 			return g.fail(w, r, v, err)
 		}

@@ -153,9 +153,20 @@ type ClaimMapping struct {
 
 // SessionConfig says what a browser remembers, where, and for how long.
 type SessionConfig struct {
-	// Where sessions live: "cookie" (sealed, in the browser) or "memory"
-	// (in this process). Default: cookie.
-	Store string `json:"store,omitempty"`
+	// Where sessions live: "cookie" (sealed, in the browser), "memory" (in this
+	// process), or a module that keeps them for several servers. Default: cookie.
+	Store json.RawMessage `json:"store,omitempty" caddy:"namespace=gatehouse.session_stores inline_key=backend"`
+
+	// What several servers have in common beside sessions in cookies: sign-outs,
+	// refreshes, what is used once. Default: nothing; a store that is a module
+	// brings its own.
+	Shared json.RawMessage `json:"shared,omitempty" caddy:"namespace=gatehouse.session_stores inline_key=backend"`
+
+	// The keys that seal cookies, 32 bytes or more each, in base64; white space
+	// parts several in one value. The first seals, all open. A {file.*} placeholder
+	// is read again, so a changed file is followed without a reload.
+	// Default: keys make themselves, in Caddy's storage.
+	Keys []string `json:"keys,omitempty"`
 
 	// The longest that a session lives, however much it is used. Default: 12h.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`

@@ -55,6 +55,15 @@ type blobs interface {
 	Take(ctx context.Context, name string) ([]byte, error)
 }
 
+// forms is where they wait: where all servers of the site find them, if they share
+// a memory.
+func (g *Gate) forms() blobs {
+	if shared := g.state.Shared(); shared != nil {
+		return shared
+	}
+	return g.app.durable.forms
+}
+
 // heldForm is a form that waits, with whose it is and where it goes.
 type heldForm struct {
 	Provider, Issuer, ClientID, Subject string
@@ -99,12 +108,12 @@ func (g *Gate) keepForm(r *http.Request, v *visit, form *heldForm, wait time.Dur
 	if err != nil {
 		return h, err
 	}
-	return h, g.app.durable.forms.Put(r.Context(), h.key(), blob, wait)
+	return h, g.forms().Put(r.Context(), h.key(), blob, wait)
 }
 
 // takeForm ends a form's wait: it is there for whoever asks first.
 func (g *Gate) takeForm(r *http.Request, v *visit, h formHandle) (*heldForm, error) {
-	blob, err := g.app.durable.forms.Take(r.Context(), h.key())
+	blob, err := g.forms().Take(r.Context(), h.key())
 	if err != nil {
 		return nil, err
 	}

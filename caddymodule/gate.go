@@ -31,6 +31,8 @@ type Gate struct {
 	providers       []*provider
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
+	keys            session.Keys
+	state           *session.State
 	cookies         session.CookieConfig
 	terms           sessionTerms
 	allow, deny     []rule

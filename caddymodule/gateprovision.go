@@ -295,16 +295,17 @@ func (g *Gate) provisionOrigins(caddy.Context) error {
 	return nil
 }
 
-func (g *Gate) provisionSession(caddy.Context) error {
+func (g *Gate) provisionSession(ctx caddy.Context) error {
 	var linger time.Duration
 	if g.PreservePost > 0 {
 		linger = formLinger
 	}
-	site, err := g.app.sessions(g.Session, linger)
+	site, err := g.app.sessions(ctx, g.Session, linger)
 	if err != nil {
 		return err
 	}
 	g.sessions, g.cookies, g.sessionConfig, g.terms = site.manager, site.cookies, site.config, site.terms
+	g.keys, g.state = site.keys, site.state
 	if g.sessionConfig.InsecureHTTP {
 		g.logger.Warn("insecure_http: sessions travel unencrypted; whoever can read the network can use them")
 	}

@@ -35,7 +35,7 @@ func (v *visit) attemptPurpose(state string) seal.Purpose {
 
 // seal closes a value that only its purpose opens.
 func (g *Gate) seal(r *http.Request, p seal.Purpose, value []byte) (string, error) {
-	ring, err := g.app.durable.keys.Ring(r.Context())
+	ring, err := g.keys.Ring(r.Context())
 	if err != nil {
 		return "", sessionProblem(errors.Join(session.ErrUnavailable, err))
 	}
@@ -43,7 +43,7 @@ func (g *Gate) seal(r *http.Request, p seal.Purpose, value []byte) (string, erro
 }
 
 func (g *Gate) unseal(r *http.Request, p seal.Purpose, value string) ([]byte, error) {
-	ring, err := g.app.durable.keys.Ring(r.Context())
+	ring, err := g.keys.Ring(r.Context())
 	if err != nil {
 		return nil, sessionProblem(errors.Join(session.ErrUnavailable, err))
 	}
@@ -126,7 +126,11 @@ func (g *Gate) takeAttempt(w http.ResponseWriter, r *http.Request, v *visit, sta
 	if err != nil {
 		return nil, authflow.NewError(authflow.ReasonStateUnknown, err)
 	}
-	if err := g.app.durable.state.UseOnce(purposeAttempt, state, attempt.Expires()); err != nil {
+	err = g.state.UseOnce(r.Context(), purposeAttempt, state, attempt.Expires())
+	switch {
+	case errors.Is(err, session.ErrUnavailable):
+		return nil, sessionProblem(err)
+	case err != nil:
 		return attempt, authflow.NewError(authflow.ReasonStateUsed, err)
 	}
 	return attempt, nil

@@ -328,8 +328,6 @@ func (c *SessionConfig) provision(d *durable) (session.Config, error) {
 		return session.Config{}, err
 	}
 	config := session.Config{
-		Keys:        d.keys,
-		State:       d.state,
 		Lifetime:    cmp.Or(time.Duration(c.Lifetime), 12*time.Hour),
 		IdleTimeout: time.Duration(c.IdleTimeout),
 		Cookie: session.CookieConfig{
@@ -358,14 +356,6 @@ func (c *SessionConfig) provision(d *durable) (session.Config, error) {
 		config.Cookie.SameSite = http.SameSiteNoneMode
 	default:
 		return config, fmt.Errorf("session: cookie_same_site: %q is none of lax, strict, none", c.CookieSameSite)
-	}
-	switch c.Store {
-	case "", "cookie":
-		config.Store = session.CookieStore()
-	case "memory":
-		config.Store = d.memory
-	default:
-		return config, fmt.Errorf("session: no store %q; there are cookie, memory", c.Store)
 	}
 	d.keys.retain(config.Lifetime)
 	return config, nil

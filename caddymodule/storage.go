@@ -35,11 +35,12 @@ const (
 // sessions, and the sessions that live in memory. It goes by the storage that
 // stands behind it, and by nothing that a reload may change.
 type durable struct {
-	pool   string
-	keys   *keyRing
-	state  *session.State
-	memory *memorySessions
-	forms  blobs
+	pool    string
+	keys    *keyRing
+	journal *journal
+	state   *session.State // of this process alone
+	memory  *memorySessions
+	forms   blobs
 }
 
 var durablePool = caddy.NewUsagePool()
@@ -52,12 +53,14 @@ func acquireDurable(storage certmagic.Storage, logger *zap.Logger) (*durable, er
 	}
 	value, _, err := durablePool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		keys := &keyRing{storage: storage, logger: logger, now: time.Now}
+		journal := &journal{storage: storage, now: keys.now}
 		return &durable{
-			pool:   key,
-			keys:   keys,
-			state:  session.NewState(&journal{storage: storage, now: keys.now}, nil),
-			memory: &memorySessions{MemoryStore: session.NewMemoryStore(nil), storage: storage, logger: logger, now: keys.now},
-			forms:  session.NewMemoryBlobs(nil),
+			pool:    key,
+			keys:    keys,
+			journal: journal,
+			state:   session.NewState(journal, nil),
+			memory:  &memorySessions{MemoryStore: session.NewMemoryStore(nil), storage: storage, logger: logger, now: keys.now},
+			forms:   session.NewMemoryBlobs(nil),
 		}, nil
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -92,7 +93,7 @@ func (g *Gate) conflict(v *visit) error {
 	}{
 		{"base_path", g.BasePath != "" && g.basePath != outer.basePath},
 		{"public_url", g.PublicURL != "" && g.publicOrigin != outer.publicOrigin},
-		{"session", g.Session != nil && g.sessionConfig != outer.sessionConfig},
+		{"session", g.Session != nil && !reflect.DeepEqual(g.sessionConfig, outer.sessionConfig)},
 		{"pages", g.Pages != nil},
 		{"errors", g.Errors != "" && g.passErrors != outer.passErrors},
 		{"return_to", len(g.ReturnTo) > 0 && !slices.Equal(g.returnTo, outer.returnTo)},

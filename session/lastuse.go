@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -28,7 +29,28 @@ func (m *Manager) checkUse(ctx context.Context, live *Live, now time.Time) error
 	if m.server == nil || now.Sub(live.used) < m.grain() {
 		return nil
 	}
-	if err := m.server.Use(ctx, live.handle, now); err != nil {
+	return m.noteUse(ctx, live, now)
+}
+
+// noteUse tells the store of a use. While a shared one is away, this process alone
+// remembers it: the session goes on here.
+func (m *Manager) noteUse(ctx context.Context, live *Live, now time.Time) error {
+	feed := m.state.feed()
+	if feed == nil {
+		if err := m.server.Use(ctx, live.handle, now); err != nil {
+			return storeError(err)
+		}
+		return nil
+	}
+	noted := seen{now, now}
+	if known := live.opened.seen.Load(); known != nil {
+		noted.at = known.at
+	}
+	live.opened.seen.Store(&noted)
+	if !feed.live(now) {
+		return nil
+	}
+	if err := m.server.Use(ctx, live.handle, now); errors.Is(err, ErrNotFound) {
 		return storeError(err)
 	}
 	return nil

@@ -115,7 +115,8 @@ func NewManager(c Config) (*Manager, error) {
 // revoked nor superseded when it was loaded. It belongs to one request.
 type Live struct {
 	*version
-	brought []byte // the handle that the browser's cookies hold
+	opened  *opened // the cookie that it was read from; nil: it was just made
+	brought []byte  // the handle that the browser's cookies hold
 	cookies Cookies
 	scope   Scope
 	ring    *seal.Ring
