@@ -86,9 +86,25 @@ func (a *Attempt) challenge() string {
 // derive makes one value per use. All are as unguessable as the secret, none
 // tells anything about another, and the sealed attempt stays small.
 func (a *Attempt) derive(use string) string {
+	return base64.RawURLEncoding.EncodeToString(a.deriveBytes(use))
+}
+
+// deriveBytes is derive before it is text.
+func (a *Attempt) deriveBytes(use string) []byte {
 	mac := hmac.New(sha256.New, []byte(a.secret.Reveal()))
 	mac.Write([]byte(use + "\x00" + a.State))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	return mac.Sum(nil)
+}
+
+// dpopKey returns the key that the tokens of this attempt are bound to (RFC 9449).
+// One value of 2^32 is no scalar of P-256; then the next is taken, as in FIPS
+// 186-5 A.2.2.
+func (a *Attempt) dpopKey() (*DPoPKey, error) {
+	key, err := newDPoPKey(a.deriveBytes("dpop"))
+	if err != nil {
+		key, err = newDPoPKey(a.deriveBytes("dpop again"))
+	}
+	return key, err
 }
 
 // Expires returns when the attempt can no longer be finished.

@@ -36,7 +36,7 @@ type AuthorizationRequest struct {
 // unless the request is pushed, but waits up to three seconds for the provider's
 // metadata if there is none yet. Errors: discovery_failed,
 // discovery_issuer_mismatch, redirect_uri_invalid, parameter_refused if max_age is
-// no number; those of the client's keys and
+// no number, dpop_unsupported; those of the client's keys and
 // secrets; and, of a pushed request, par_unsupported, par_refused and
 // provider_unavailable.
 func (c *Client) Begin(ctx context.Context, req AuthorizationRequest) (*Attempt, string, error) {
@@ -50,6 +50,12 @@ func (c *Client) Begin(ctx context.Context, req AuthorizationRequest) (*Attempt,
 	a := newAttempt(c.cfg.Now())
 	a.Provider, a.ReturnTo = req.Provider, req.ReturnTo
 	a.binding = bindingOf(c.cfg.Issuer, c.cfg.ClientID, req.RedirectURI)
+	var key *DPoPKey
+	if c.cfg.DPoP {
+		if key, err = c.attemptKey(meta, a); err != nil {
+			return nil, "", err
+		}
+	}
 	parameters := c.parameters(req.Parameters, map[string]string{
 		"response_type":         "code", // RFC 9700 2.1.2: no tokens through the browser
 		"response_mode":         c.cfg.ResponseMode,
@@ -64,11 +70,12 @@ func (c *Client) Begin(ctx context.Context, req AuthorizationRequest) (*Attempt,
 		"login_hint":            req.LoginHint,
 		"acr_values":            strings.Join(req.ACRValues, " "),
 		"max_age":               seconds(req.MaxAge),
+		"dpop_jkt":              c.codeKey(meta, key),
 	})
 	if a.asked, err = askedBy(parameters); err != nil {
 		return nil, "", err
 	}
-	location, err := c.authorizationURL(ctx, meta, parameters)
+	location, err := c.authorizationURL(ctx, meta, parameters, key)
 	if err != nil {
 		return nil, "", err
 	}
@@ -77,7 +84,7 @@ func (c *Client) Begin(ctx context.Context, req AuthorizationRequest) (*Attempt,
 
 // authorizationURL is where the browser takes an authorization request: with all
 // of it, or with a signed or pushed one.
-func (c *Client) authorizationURL(ctx context.Context, meta *metadata, parameters map[string]string) (string, error) {
+func (c *Client) authorizationURL(ctx context.Context, meta *metadata, parameters map[string]string, key *DPoPKey) (string, error) {
 	var err error
 	if c.cfg.RequestObject {
 		if parameters, err = c.withRequestObject(meta, parameters); err != nil {
@@ -85,7 +92,7 @@ func (c *Client) authorizationURL(ctx context.Context, meta *metadata, parameter
 		}
 	}
 	if c.pushes(meta) {
-		if parameters, err = c.push(ctx, meta, parameters); err != nil {
+		if parameters, err = c.push(ctx, meta, parameters, key); err != nil {
 			return "", err
 		}
 	}

@@ -143,8 +143,11 @@ type Grant struct {
 	IDToken secret.String
 	// AccessToken and its type, and RefreshToken, empty if there is none.
 	AccessToken  secret.String
-	TokenType    string
+	TokenType    string // TokenTypeBearer or TokenTypeDPoP
 	RefreshToken secret.String
+	// DPoPKey is the key that the tokens are bound to (see [ParseDPoPKey]), empty
+	// if they are Bearer tokens.
+	DPoPKey secret.String
 	// AccessExpiry is when the access token expires, zero if the provider does
 	// not say.
 	AccessExpiry time.Time
@@ -186,12 +189,18 @@ func (c *Client) Finish(ctx context.Context, req FinishRequest) (*Grant, error) 
 	); err != nil {
 		return nil, err
 	}
+	var key *DPoPKey
+	if c.cfg.DPoP {
+		if key, err = c.attemptKey(meta, attempt); err != nil {
+			return nil, err
+		}
+	}
 	tokens, err := c.requestTokens(ctx, url.Values{ // RFC 6749 4.1.3, RFC 7636 4.5
 		"grant_type":    {"authorization_code"},
 		"code":          {response.Code.Reveal()},
 		"redirect_uri":  {req.RedirectURI},
 		"code_verifier": {attempt.verifier()},
-	}, ReasonCodeRefused)
+	}, key, ReasonCodeRefused)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +217,7 @@ func (c *Client) Finish(ctx context.Context, req FinishRequest) (*Grant, error) 
 	}
 	grant := c.newGrant(claims, tokens)
 	grant.Nonce = attempt.Nonce()
-	grant.Claims, err = c.withUserInfo(ctx, claims, grant.Subject, tokens.access, req.NeededClaims)
+	grant.Claims, err = c.withUserInfo(ctx, claims, grant.Subject, tokens, req.NeededClaims)
 	if err != nil {
 		return nil, err
 	}
@@ -225,9 +234,12 @@ func (c *Client) newGrant(claims Claims, t *tokens) *Grant {
 		SignedClaims: claims,
 		IDToken:      secret.New(t.id),
 		AccessToken:  secret.New(t.access),
-		TokenType:    "Bearer",
+		TokenType:    t.tokenType(),
 		RefreshToken: secret.New(t.refresh),
 		AccessExpiry: t.expiry,
+	}
+	if t.key != nil {
+		g.DPoPKey = t.key.Marshal()
 	}
 	g.Subject, _ = claims.String("sub")
 	g.SessionID, _ = claims.String("sid")

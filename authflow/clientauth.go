@@ -145,8 +145,8 @@ func (c *Client) withSecret(style oauth2.AuthStyle) (clientAuth, error) {
 
 // post sends a form to an endpoint beside the token endpoint, authenticated as a
 // token request is (RFC 9126 2.1, RFC 7009 2.1), and returns the answer's body.
-// refused is the reason if the provider does not take it.
-func (c *Client) post(ctx context.Context, meta *metadata, endpoint string, form url.Values, refused Reason) ([]byte, error) {
+// It is a request of its own each time it is called. refused is the reason if the provider does not take it.
+func (c *Client) post(ctx context.Context, client *http.Client, meta *metadata, endpoint string, form url.Values, refused Reason) ([]byte, error) {
 	auth, err := c.clientAuth(meta)
 	if err != nil {
 		return nil, err
@@ -164,7 +164,7 @@ func (c *Client) post(ctx context.Context, meta *metadata, endpoint string, form
 	if auth.style == oauth2.AuthStyleInHeader { // RFC 6749 2.3.1
 		req.SetBasicAuth(url.QueryEscape(c.cfg.ClientID), url.QueryEscape(auth.secret.Reveal()))
 	}
-	resp, err := c.http.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, callError(err, refused)
 	}

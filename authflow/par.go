@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/url"
+
+	"github.com/gatehouse-auth/gatehouse/internal/secret"
 )
 
 // The values of [Config.PAR].
@@ -31,8 +34,9 @@ func (c *Client) pushes(meta *metadata) bool {
 // push gives the parameters of an authorization request to the provider and
 // returns those that are left for the browser to carry: who asks, and what the
 // provider calls the request (RFC 9126 2.1, 4; FAPI 2.0 5.3.3.2). It is called
-// once per attempt, so that each request_uri is used once.
-func (c *Client) push(ctx context.Context, meta *metadata, parameters map[string]string) (map[string]string, error) {
+// once per attempt, so that each request_uri is used once. The code is bound to key
+// by a proof, unless that is nil (RFC 9449 10.1).
+func (c *Client) push(ctx context.Context, meta *metadata, parameters map[string]string, key *DPoPKey) (map[string]string, error) {
 	if meta.PAREndpoint == "" {
 		return nil, NewError(ReasonPARMissing, errors.New("the metadata has no pushed_authorization_request_endpoint"))
 	}
@@ -45,7 +49,9 @@ func (c *Client) push(ctx context.Context, meta *metadata, parameters map[string
 			form.Set(name, value)
 		}
 	}
-	body, err := c.post(ctx, meta, meta.PAREndpoint, form, ReasonPARRefused)
+	body, err := proving(c, key, &c.nonces, secret.String{}, func(client *http.Client) ([]byte, error) {
+		return c.post(ctx, client, meta, meta.PAREndpoint, form, ReasonPARRefused)
+	})
 	if err != nil {
 		return nil, err
 	}

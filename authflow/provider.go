@@ -80,6 +80,9 @@ type Config struct {
 	// RequestObject signs authorization requests with the first of ClientKeys (RFC
 	// 9101).
 	RequestObject bool
+	// DPoP asks for tokens that are bound to a key of each session's own (RFC 9449),
+	// and refuses others.
+	DPoP bool
 	// SigningAlgs are the algorithms that an ID token may be signed with, of
 	// RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 and EdDSA.
 	// Default: RS256 alone, the one that a client is registered with unless it
@@ -133,6 +136,9 @@ type Client struct {
 	http      *http.Client
 	discovery remote[metadata]
 	keys      remote[[]publicKey]
+	// nonces are those of the token and the PAR endpoint, resourceNonces those of
+	// UserInfo (RFC 9449 9).
+	nonces, resourceNonces Nonces
 }
 
 // New checks a configuration and returns the client for it. It does not touch

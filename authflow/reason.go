@@ -10,6 +10,9 @@ const (
 	ReasonParameter   Reason = "parameter_refused"    // one that a browser may pass on: twice, too long, or not printable
 	ReasonPARMissing  Reason = "par_unsupported"      // to be pushed, but the provider has no such endpoint
 	ReasonPARRefused  Reason = "par_refused"          // the provider does not take the request, or gives it no name
+
+	ReasonDPoPUnsupported Reason = "dpop_unsupported" // asked for, but the provider takes no proofs of ours
+	ReasonDPoPKey         Reason = "dpop_key_invalid" // the key of an attempt or a session is none
 )
 
 // The authorization response, in the order of its checks (RFC 6749 4.1.2, RFC
@@ -35,7 +38,8 @@ const (
 	ReasonClientAuth          Reason = "client_auth_unsupported"  // the provider takes no method that we have
 	ReasonProviderUnavailable Reason = "provider_unavailable"     // no connection, a timeout, 408, 429 or 5xx
 	ReasonTokenEndpoint       Reason = "token_endpoint_error"     // refused, but not because of the grant; or no token response
-	ReasonTokenType           Reason = "token_type_refused"       // not Bearer
+	ReasonTokenType           Reason = "token_type_refused"       // neither Bearer nor, if it was asked for, DPoP
+	ReasonDPoPDowngrade       Reason = "dpop_downgrade"           // Bearer, where tokens bound to a key were asked for
 	ReasonCodeRefused         Reason = "code_refused"             // invalid_grant for a code
 	ReasonRefreshRefused      Reason = "refresh_refused"          // invalid_grant for a refresh token
 )
@@ -126,6 +130,9 @@ var verdicts = map[Reason]verdict{
 	ReasonPARMissing:  {Internal, publicSetup},
 	ReasonPARRefused:  {Provider, publicDenied},
 
+	ReasonDPoPUnsupported: {Internal, publicSetup},
+	ReasonDPoPKey:         {Internal, publicSetup},
+
 	ReasonResponseMalformed:  {BadRequest, publicRestart},
 	ReasonDuplicateParameter: {BadRequest, publicRestart},
 	ReasonStateUnknown:       {BadRequest, publicRestart},
@@ -144,6 +151,7 @@ var verdicts = map[Reason]verdict{
 	ReasonProviderUnavailable: {Unavailable, publicLater},
 	ReasonTokenEndpoint:       {Provider, publicRejected},
 	ReasonTokenType:           {Provider, publicRejected},
+	ReasonDPoPDowngrade:       {Provider, publicRejected},
 	ReasonCodeRefused:         {BadRequest, publicRestart},
 	ReasonRefreshRefused:      {NoLogin, publicOver},
 

@@ -21,6 +21,8 @@ type RefreshRequest struct {
 	// RefreshToken is the newest that the provider gave. It is used up: two
 	// refreshes with one token are two too many, and the caller prevents them.
 	RefreshToken secret.String
+	// DPoPKey is the Grant's.
+	DPoPKey secret.String
 	// NeededClaims is as in FinishRequest.
 	NeededClaims []string
 }
@@ -49,10 +51,17 @@ func (c *Client) Refresh(ctx context.Context, req RefreshRequest) (*Grant, error
 	if _, err := c.currentKeys(ctx); err != nil {
 		return nil, err
 	}
+	var key *DPoPKey
+	if c.cfg.DPoP {
+		var err error
+		if key, err = refreshKey(req.DPoPKey); err != nil {
+			return nil, final(NewError(ReasonDPoPKey, err))
+		}
+	}
 	tokens, err := c.requestTokens(ctx, url.Values{
 		"grant_type":    {"refresh_token"},
 		"refresh_token": {req.RefreshToken.Reveal()},
-	}, ReasonRefreshRefused)
+	}, key, ReasonRefreshRefused)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +74,7 @@ func (c *Client) Refresh(ctx context.Context, req RefreshRequest) (*Grant, error
 	}
 	grant := c.newGrant(claims, tokens)
 	grant.Subject, grant.Nonce, grant.AuthTime = req.Subject, req.Nonce, req.AuthTime
-	grant.Claims, err = c.withUserInfo(ctx, claims, req.Subject, tokens.access, req.NeededClaims)
+	grant.Claims, err = c.withUserInfo(ctx, claims, req.Subject, tokens, req.NeededClaims)
 	switch {
 	case ReasonOf(err) == ReasonUserInfoSubject:
 		return nil, final(err)

@@ -14,7 +14,7 @@ import (
 func request(grant *authflow.Grant) authflow.RefreshRequest {
 	return authflow.RefreshRequest{
 		Issuer: grant.Issuer, Subject: grant.Subject, Nonce: grant.Nonce, AuthTime: grant.AuthTime,
-		RefreshToken: grant.RefreshToken,
+		RefreshToken: grant.RefreshToken, DPoPKey: grant.DPoPKey,
 	}
 }
 

@@ -35,7 +35,7 @@ func (c *Client) Revoke(ctx context.Context, req RevokeRequest) error {
 	if meta.RevocationEndpoint == "" {
 		return nil
 	}
-	_, err = c.post(ctx, meta, meta.RevocationEndpoint, url.Values{
+	_, err = c.post(ctx, c.http, meta, meta.RevocationEndpoint, url.Values{
 		"token":           {token.Reveal()},
 		"token_type_hint": {hint},
 	}, ReasonRevocation)

@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/secret"
 )
 
 const (
@@ -169,15 +171,32 @@ func (c *Client) getJSON(ctx context.Context, address, bearer string) ([]byte, e
 
 // get is getJSON for one media type, application/json or application/jwt.
 func (c *Client) get(ctx context.Context, address, bearer, accept string) ([]byte, error) {
+	authorization := ""
+	if bearer != "" {
+		authorization = "Bearer " + bearer
+	}
+	return get(ctx, c.http, address, authorization, accept)
+}
+
+// getWithToken is get with an access token, and with a proof if it is bound to a
+// key (RFC 6750 2.1, RFC 9449 7.1).
+func (c *Client) getWithToken(ctx context.Context, address string, t *tokens, accept string) ([]byte, error) {
+	return proving(c, t.key, &c.resourceNonces, secret.New(t.access), func(client *http.Client) ([]byte, error) {
+		return get(ctx, client, address, t.tokenType()+" "+t.access, accept)
+	})
+}
+
+// get makes one GET request.
+func get(ctx context.Context, client *http.Client, address, authorization, accept string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
 	req.Header.Set("Accept", accept)
-	if bearer != "" {
-		req.Header.Set("Authorization", "Bearer "+bearer)
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
 	}
-	resp, err := c.http.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +206,11 @@ func (c *Client) get(ctx context.Context, address, bearer, accept string) ([]byt
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
 	if !succeeded(resp) {
-		return nil, newEndpointError(resp, "", "")
+		code := ""
+		if WantsDPoPNonce(resp) {
+			code = errorUseNonce
+		}
+		return nil, newEndpointError(resp, code, "")
 	}
 	return body, nil
 }

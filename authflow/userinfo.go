@@ -21,7 +21,7 @@ var verifiedBy = map[string]string{"email": "email_verified", "phone_number": "p
 
 // withUserInfo returns what is known of the subject: the claims of the ID token,
 // which may be nil, and what UserInfo adds to them if the policy asks for it.
-func (c *Client) withUserInfo(ctx context.Context, claims Claims, subject, accessToken string, needed []string) (Claims, error) {
+func (c *Client) withUserInfo(ctx context.Context, claims Claims, subject string, t *tokens, needed []string) (Claims, error) {
 	if !c.needsUserInfo(claims, needed) {
 		return claims, nil
 	}
@@ -35,7 +35,7 @@ func (c *Client) withUserInfo(ctx context.Context, claims Claims, subject, acces
 		}
 		return claims, nil
 	}
-	info, err := c.fetchUserInfo(ctx, meta.UserInfoEndpoint, accessToken)
+	info, err := c.fetchUserInfo(ctx, meta.UserInfoEndpoint, t)
 	if err != nil {
 		return nil, err
 	}
@@ -62,11 +62,11 @@ func (c *Client) needsUserInfo(claims Claims, needed []string) bool {
 }
 
 // fetchUserInfo makes the UserInfo request (OIDC Core 5.3.1).
-func (c *Client) fetchUserInfo(ctx context.Context, endpoint, accessToken string) (Claims, error) {
+func (c *Client) fetchUserInfo(ctx context.Context, endpoint string, t *tokens) (Claims, error) {
 	if c.cfg.UserInfoAlg != "" {
-		return c.fetchSignedUserInfo(ctx, endpoint, accessToken)
+		return c.fetchSignedUserInfo(ctx, endpoint, t)
 	}
-	body, err := c.getJSON(ctx, endpoint, accessToken)
+	body, err := c.getWithToken(ctx, endpoint, t, "application/json")
 	switch {
 	case errors.Is(err, errJWT):
 		// OIDC Core 5.3.2: a JWT only if this client was registered for one

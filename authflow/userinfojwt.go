@@ -22,8 +22,8 @@ func (cfg Config) validateUserInfoAlg() error {
 // fetchSignedUserInfo makes the UserInfo request of a client that was registered
 // for signed answers (OIDC Core 5.3.2). One that is not signed, or not as was
 // agreed, is refused: somebody on the way could have put it there.
-func (c *Client) fetchSignedUserInfo(ctx context.Context, endpoint, accessToken string) (Claims, error) {
-	body, err := c.get(ctx, endpoint, accessToken, mediaTypeJWT)
+func (c *Client) fetchSignedUserInfo(ctx context.Context, endpoint string, t *tokens) (Claims, error) {
+	body, err := c.getWithToken(ctx, endpoint, t, mediaTypeJWT)
 	if errors.Is(err, errNoJWT) {
 		return nil, NewError(ReasonUserInfoJWT, err)
 	}

@@ -45,7 +45,7 @@ func (g *Gate) applyGrant(p *provider, s *session.Session, grant *authflow.Grant
 	if !grant.IDTokenIssued.IsZero() {
 		s.IDTokenIssued = grant.IDTokenIssued
 	}
-	s.RefreshToken, s.RefreshAt = grant.RefreshToken, time.Time{}
+	s.RefreshToken, s.RefreshAt, s.DPoPKey = grant.RefreshToken, time.Time{}, grant.DPoPKey
 	if !grant.RefreshToken.Empty() {
 		s.RefreshAt = p.refreshAt(now, grant.AccessExpiry)
 	}
@@ -189,7 +189,7 @@ func (g *Gate) renew(r *http.Request, v *visit, p *provider) error {
 func (g *Gate) refresh(ctx context.Context, p *provider, s *session.Session) error {
 	grant, err := p.client.Refresh(ctx, authflow.RefreshRequest{
 		Issuer: s.Issuer, Subject: s.Subject, Nonce: s.Nonce, AuthTime: s.AuthTime,
-		RefreshToken: s.RefreshToken, NeededClaims: g.neededPaths(p),
+		RefreshToken: s.RefreshToken, DPoPKey: s.DPoPKey, NeededClaims: g.neededPaths(p),
 	})
 	if err == nil {
 		err = g.applyGrant(p, s, grant, g.now())

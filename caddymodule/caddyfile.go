@@ -33,6 +33,7 @@ func init() {
 //			response_mode query|form_post
 //			par           auto|on|off
 //			jar
+//			dpop
 //			param         <name> <value>
 //			param_from_request <name>...
 //			scopes        <scope>...
@@ -135,6 +136,7 @@ func providerWords(p *ProviderConfig) vocabulary {
 		"response_mode":      oneOf(&p.ResponseMode, "query", "form_post"),
 		"par":                oneOf(&p.PAR, authflow.PARAuto, authflow.PAROn, authflow.PAROff),
 		"jar":                flag(&p.JAR),
+		"dpop":               flag(&p.DPoP),
 		"param":              {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseParam(d, p) }},
 		"param_from_request": many(&p.ParamFromRequest),
 		"scopes":             many(&p.Scopes),

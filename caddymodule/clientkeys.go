@@ -114,7 +114,7 @@ func (c *ProviderConfig) provisionRequest(config *authflow.Config) error {
 	default:
 		return fmt.Errorf("response_mode: %q is none of query, form_post", c.ResponseMode)
 	}
-	config.PAR, config.RequestObject = c.PAR, c.JAR
+	config.PAR, config.RequestObject, config.DPoP = c.PAR, c.JAR, c.DPoP
 	config.ParametersFromRequest = c.ParamFromRequest
 	config.Parameters = make(map[string]string, len(c.Param))
 	for name, raw := range c.Param {

@@ -55,6 +55,10 @@ type ProviderConfig struct {
 	// Sign authorization requests (RFC 9101) with the first of ClientKey.
 	JAR bool `json:"jar,omitempty"`
 
+	// Ask for tokens that are bound to a key of each session's own (DPoP, RFC 9449),
+	// and refuse others.
+	DPoP bool `json:"dpop,omitempty"`
+
 	// Further parameters of every authorization request.
 	Param map[string]string `json:"param,omitempty"`
 

@@ -63,6 +63,7 @@ var layout = []field{
 	hidden(22, func(s *Session) *secret.String { return &s.IDToken }),
 	list(23, func(s *Session) *[]string { return &s.UserInfoClaims }),
 	flag(24, func(s *Session) *bool { return &s.Incomplete }),
+	hidden(25, func(s *Session) *secret.String { return &s.DPoPKey }),
 }
 
 // MarshalBinary encodes the session. It fails for claims of a type that the

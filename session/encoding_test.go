@@ -29,6 +29,7 @@ func full() *Session {
 		AccessToken: secret.New("at"), TokenType: "DPoP", AccessExpiry: epoch.Add(5 * time.Minute),
 		RefreshToken: secret.New("rt"), RefreshAt: time.Unix(0, 0).UTC(), IDToken: secret.New("idt"),
 		UserInfoClaims: []string{"email", "groups from roles"}, Incomplete: true,
+		DPoPKey: secret.New("\x00\x01\xff"),
 	}
 }
 
@@ -136,7 +137,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"a field twice":                        "\x01\x03\x01a\x03\x01b",
 		"fields in another order":              "\x01\x07\x01a\x03\x01b",
 		"field 0":                              "\x01\x00\x01a",
-		"an unknown field":                     "\x01\x19\x01a",
+		"an unknown field":                     "\x01\x1a\x01a",
 		"an ID of 15 bytes":                    "\x01\x01\x0f" + strings.Repeat("a", 15),
 		"an ID of zeros, which is left out":    "\x01\x01\x10" + strings.Repeat("\x00", 16),
 		"a generation of 0, which is left out": "\x01\x02\x01\x00",

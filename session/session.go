@@ -60,6 +60,9 @@ type Session struct {
 	RefreshToken secret.String
 	RefreshAt    time.Time     // when a refresh is due; zero: never
 	IDToken      secret.String // only if it is forwarded
+	// DPoPKey is the private key that the tokens are bound to (RFC 9449), empty if
+	// they are bound to none.
+	DPoPKey secret.String
 }
 
 // Clone returns a deep copy.

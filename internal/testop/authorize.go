@@ -18,6 +18,7 @@ type grant struct {
 	challenge, challengeMethod   string
 	sessionID                    string // sid
 	acr                          string // the first of acr_values
+	jkt                          string // thumbprint of the key that code and tokens are bound to
 	authTime                     time.Time
 	codeUsed, revoked, refreshed bool
 	current                      string // the refresh token that is good now
@@ -89,6 +90,8 @@ func (p *Provider) refuse(form url.Values, b Behaviour) string {
 		return "invalid_scope"
 	case form.Get("code_challenge") == "", form.Get("code_challenge_method") != "S256":
 		return "invalid_request"
+	case b.DPoPBoundCode && form.Get("dpop_jkt") == "":
+		return "invalid_request"
 	}
 	return ""
 }
@@ -103,7 +106,7 @@ func (p *Provider) newCode(r *http.Request, b Behaviour) string {
 		user: p.user(name), scopes: strings.Fields(r.Form.Get("scope")),
 		nonce: r.Form.Get("nonce"), redirectURI: r.Form.Get("redirect_uri"),
 		challenge: r.Form.Get("code_challenge"), challengeMethod: r.Form.Get("code_challenge_method"),
-		sessionID: random(`sid"&{[?`), authTime: p.Now(),
+		sessionID: random(`sid"&{[?`), authTime: p.Now(), jkt: r.Form.Get("dpop_jkt"),
 	}
 	g.stepUp(r.Form, b)
 	code := random("code")

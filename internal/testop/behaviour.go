@@ -81,6 +81,17 @@ type Behaviour struct {
 	PushResponse         Edit   // request_uri, expires_in
 	RequireRequestObject bool   // takes signed requests alone
 
+	// Sender-constrained tokens (RFC 9449).
+
+	DPoP            bool     // says so in the metadata, wants a proof for every token, and binds it to the proof's key
+	DPoPBoundCode   bool     // wants the code bound too: dpop_jkt, or a proof where the request is pushed
+	DPoPNonces      bool     // wants its nonce in every proof: one of the token and PAR endpoints, one of userinfo
+	DPoPNonceOnce   bool     // the same, and each is good once: the next is in the answer
+	DPoPNonceLoop   bool     // asks for another nonce, whatever comes
+	DPoPNonceHeader []string // stands in DPoP-Nonce instead of the right one
+	DPoPScheme      string   // the scheme of the challenge, spelt otherwise: dPoP
+	DPoPDowngrade   bool     // looks at no proof and gives Bearer tokens
+
 	SignedInAgo time.Duration // auth_time is so long ago, unless max_age asks for a newer sign-in
 	NoStepUp    bool          // answers as if acr_values and max_age had not been asked for
 
@@ -139,6 +150,7 @@ func (b Behaviour) clone() Behaviour {
 	}
 	b.Faults = maps.Clone(b.Faults)
 	b.HMACKey = slices.Clone(b.HMACKey)
+	b.DPoPNonceHeader = slices.Clone(b.DPoPNonceHeader)
 	return b
 }
 

@@ -33,6 +33,9 @@ func (p *Provider) discovery(w http.ResponseWriter, _ *http.Request, b Behaviour
 		"frontchannel_logout_supported":                  true,
 		"frontchannel_logout_session_supported":          true,
 	}
+	if b.DPoP {
+		document["dpop_signing_alg_values_supported"] = proofAlgs
+	}
 	b.Discovery.apply(document)
 	answer(w, http.StatusOK, document)
 }

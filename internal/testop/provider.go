@@ -64,6 +64,9 @@ type Provider struct {
 	idTokens   map[string]*grant     // every ID token given out
 	pushed     map[string]url.Values // by request_uri, until used
 	assertions map[string]bool       // every jti of a client assertion
+	proofs     map[string]bool       // every jti of a DPoP proof
+	bound      map[string]string     // thumbprint of the key, by access token
+	nonces     map[string]string     // the one that is good now, by server
 	reuses     int
 	cut        chan struct{} // closed by Down: ends the requests under way
 }
@@ -91,6 +94,7 @@ func New(options ...func(*Provider)) *Provider {
 		requests: map[string][]Request{}, codes: map[string]*grant{}, refresh: map[string]*grant{},
 		access: map[string]*grant{}, idTokens: map[string]*grant{},
 		pushed: map[string]url.Values{}, assertions: map[string]bool{},
+		proofs: map[string]bool{}, bound: map[string]string{}, nonces: map[string]string{},
 		cut: make(chan struct{}),
 	}
 	for _, option := range options {

@@ -22,6 +22,10 @@ func (p *Provider) push(w http.ResponseWriter, r *http.Request, b Behaviour) {
 		fail(w, http.StatusUnauthorized, "invalid_client", reason)
 		return
 	}
+	jkt, ok := p.endpointProof(w, r, b, false)
+	if !ok {
+		return
+	}
 	form := url.Values{}
 	for name, values := range r.PostForm {
 		if !slices.Contains([]string{"client_secret", "client_assertion", "client_assertion_type"}, name) {
@@ -39,6 +43,11 @@ func (p *Provider) push(w http.ResponseWriter, r *http.Request, b Behaviour) {
 	case err != nil:
 		fail(w, http.StatusBadRequest, "invalid_request_object", err.Error())
 		return
+	case jkt != "" && form.Has("dpop_jkt") && form.Get("dpop_jkt") != jkt: // RFC 9449 10.1
+		fail(w, http.StatusBadRequest, "invalid_dpop_proof", "dpop_jkt is of another key")
+		return
+	case jkt != "":
+		form.Set("dpop_jkt", jkt)
 	}
 	uri := "urn:ietf:params:oauth:request_uri:" + random("par")
 	p.mu.Lock()

@@ -20,11 +20,15 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request, b Behaviour) {
 		fail(w, http.StatusUnauthorized, "invalid_client", reason)
 		return
 	}
+	jkt, ok := p.endpointProof(w, r, b, true)
+	if !ok {
+		return
+	}
 	switch r.PostForm.Get("grant_type") {
 	case "authorization_code":
-		p.codeGrant(w, r.PostForm, b)
+		p.codeGrant(w, r.PostForm, jkt, b)
 	case "refresh_token":
-		p.refreshGrant(w, r.PostForm, b)
+		p.refreshGrant(w, r.PostForm, jkt, b)
 	default:
 		fail(w, http.StatusBadRequest, "unsupported_grant_type", r.PostForm.Get("grant_type"))
 	}
@@ -77,7 +81,7 @@ func (p *Provider) clientAuth(r *http.Request, b Behaviour) string {
 
 // codeGrant is RFC 6749 4.1.3 with RFC 7636 4.6. A code is good once; a second use
 // revokes what the first one gave.
-func (p *Provider) codeGrant(w http.ResponseWriter, form url.Values, b Behaviour) {
+func (p *Provider) codeGrant(w http.ResponseWriter, form url.Values, jkt string, b Behaviour) {
 	if b.CodeError != "" {
 		fail(w, http.StatusBadRequest, b.CodeError, "testop")
 		return
@@ -100,14 +104,19 @@ func (p *Provider) codeGrant(w http.ResponseWriter, form url.Values, b Behaviour
 		fail(w, http.StatusBadRequest, "invalid_grant", "other redirect_uri")
 	case !b.AcceptAnyVerifier && base64.RawURLEncoding.EncodeToString(digest[:]) != g.challenge:
 		fail(w, http.StatusBadRequest, "invalid_grant", "wrong code_verifier")
+	case b.binds() && g.jkt != "" && g.jkt != jkt: // RFC 9449 10
+		fail(w, http.StatusBadRequest, "invalid_grant", "the code is bound to another key")
 	default:
+		p.mu.Lock()
+		g.jkt = jkt
+		p.mu.Unlock()
 		p.giveTokens(w, g, b, "")
 	}
 }
 
 // refreshGrant is RFC 6749 6 with rotation: each refresh token is good once, and a
 // spent one that comes back ends its whole family (RFC 9700 4.14.2).
-func (p *Provider) refreshGrant(w http.ResponseWriter, form url.Values, b Behaviour) {
+func (p *Provider) refreshGrant(w http.ResponseWriter, form url.Values, jkt string, b Behaviour) {
 	if b.RefreshError != "" {
 		fail(w, http.StatusBadRequest, b.RefreshError, "testop")
 		return
@@ -115,6 +124,14 @@ func (p *Provider) refreshGrant(w http.ResponseWriter, form url.Values, b Behavi
 	presented := form.Get("refresh_token")
 	p.mu.Lock()
 	g, ok := p.refresh[presented]
+	if ok && g.jkt != "" && g.jkt != jkt && b.binds() { // RFC 9449 5
+		p.mu.Unlock()
+		fail(w, http.StatusBadRequest, "invalid_grant", "the refresh token is bound to another key")
+		return
+	}
+	if ok {
+		g.jkt = jkt
+	}
 	good := ok && !g.revoked && g.current == presented
 	switch {
 	case good && !b.NoRefreshRotation:
@@ -138,6 +155,9 @@ func (p *Provider) giveTokens(w http.ResponseWriter, g *grant, b Behaviour, pres
 	response := map[string]any{
 		"access_token": random("at"), "token_type": "Bearer", "scope": strings.Join(g.scopes, " "),
 		"expires_in": int(orHour(b.AccessTokenLifetime).Seconds()),
+	}
+	if b.binds() {
+		response["token_type"] = "DPoP"
 	}
 	if b.AccessTokenCarriesName {
 		response["access_token"] = random("at-" + g.user.Name)
@@ -173,6 +193,9 @@ func (p *Provider) remember(g *grant, response map[string]any, refreshing bool) 
 	defer p.mu.Unlock()
 	g.refreshed = refreshing
 	p.access[response["access_token"].(string)] = g
+	if response["token_type"] == "DPoP" {
+		p.bound[response["access_token"].(string)] = g.jkt
+	}
 	if text, ok := response["refresh_token"].(string); ok {
 		p.refresh[text], g.current = g, text
 	}

@@ -4,31 +4,20 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"strings"
 )
 
 // userInfo is OpenID Connect Core 5.3.
 func (p *Provider) userInfo(w http.ResponseWriter, r *http.Request, b Behaviour) {
-	scheme, presented, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") && r.Method == http.MethodPost {
-		presented = r.PostForm.Get("access_token")
-	}
-	p.mu.Lock()
-	g, ok := p.access[presented]
-	good := ok && !g.revoked
-	subject := ""
-	if good {
-		subject = g.user.Subject
-		if g.refreshed && b.RefreshedSubject != "" {
-			subject = b.RefreshedSubject
-		}
-	}
-	p.mu.Unlock()
-	if !good {
-		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
-		fail(w, http.StatusUnauthorized, "invalid_token", "unknown or revoked")
+	g, ok := p.bearer(w, r, p.base(), b)
+	if !ok {
 		return
 	}
+	p.mu.Lock()
+	subject := g.user.Subject
+	if g.refreshed && b.RefreshedSubject != "" {
+		subject = b.RefreshedSubject
+	}
+	p.mu.Unlock()
 	if b.UserInfoBody != "" {
 		w.Header().Set("Content-Type", "application/json")
 		io.WriteString(w, b.UserInfoBody) //nolint:errcheck // the caller may be gone
