@@ -39,7 +39,7 @@ var ErrDPoPKey = errors.New("no DPoP key")
 // use, and prints as its thumbprint.
 type DPoPKey struct {
 	private    *ecdsa.PrivateKey
-	signer     jose.Signer
+	header     string // the JOSE header of every proof, encoded (RFC 9449 4.2)
 	thumbprint string
 }
 
@@ -50,16 +50,16 @@ func newDPoPKey(scalar []byte) (*DPoPKey, error) {
 	if err != nil {
 		return nil, ErrDPoPKey // the other error could quote the key
 	}
-	options := &jose.SignerOptions{EmbedJWK: true} // the public half alone
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: dpopAlg, Key: private}, options.WithType("dpop+jwt"))
+	public := jose.JSONWebKey{Key: private.Public()}
+	thumbprint, err := public.Thumbprint(crypto.SHA256)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDPoPKey, err)
 	}
-	thumbprint, err := (&jose.JSONWebKey{Key: private.Public()}).Thumbprint(crypto.SHA256)
+	header, err := json.Marshal(map[string]any{"typ": "dpop+jwt", "alg": dpopAlg, "jwk": public})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDPoPKey, err)
 	}
-	return &DPoPKey{private, signer, base64.RawURLEncoding.EncodeToString(thumbprint)}, nil
+	return &DPoPKey{private, base64.RawURLEncoding.EncodeToString(header), base64.RawURLEncoding.EncodeToString(thumbprint)}, nil
 }
 
 // generateDPoPKey makes a key that is derived from nothing.
@@ -134,11 +134,21 @@ func (k *DPoPKey) Proof(req ProofRequest) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("DPoP proof: %w", err)
 	}
-	signed, err := k.signer.Sign(payload)
+	return k.sign(k.header + "." + base64.RawURLEncoding.EncodeToString(payload))
+}
+
+// sign makes a JWS of its signing input (RFC 7515 7.1, RFC 7518 3.4). A request to
+// an application may wait for it, and go-jose allocates twice as much.
+func (k *DPoPKey) sign(input string) (string, error) {
+	digest := sha256.Sum256([]byte(input))
+	r, s, err := ecdsa.Sign(rand.Reader, k.private, digest[:])
 	if err != nil {
 		return "", fmt.Errorf("DPoP proof: %w", err)
 	}
-	return signed.CompactSerialize()
+	var signature [64]byte
+	r.FillBytes(signature[:32])
+	s.FillBytes(signature[32:])
+	return input + "." + base64.RawURLEncoding.EncodeToString(signature[:]), nil
 }
 
 // tokenHash is ath: whoever sees the proof cannot send it with another token.

@@ -220,3 +220,65 @@ func TestWantsDPoPNonce(t *testing.T) {
 		t.Error("with another status")
 	}
 }
+
+// roundTrip is a transport made of a function.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// The second request has the nonce of the first one's answer, although somebody
+// else's answer has come in between: a server may give each out once.
+func TestProvingUsesTheNonceThatCame(t *testing.T) {
+	const at = "https://id.example.com/token"
+	key, err := testAttempt(time.Unix(1800000000, 0)).dpopKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sent []any
+	base := roundTrip(func(r *http.Request) (*http.Response, error) {
+		sent = append(sent, openProof(t, r.Header.Get("DPoP")).claims["nonce"])
+		return &http.Response{StatusCode: 400, Header: http.Header{"Dpop-Nonce": {"mine"}}, Body: http.NoBody}, nil
+	})
+	c := &Client{cfg: Config{Now: time.Now}, http: &http.Client{Transport: base}}
+	var nonces Nonces
+	_, err = proving(c, key, &nonces, secret.String{}, func(client *http.Client) (string, error) {
+		resp, err := client.Post(at, "", strings.NewReader("x"))
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		nonces.Put(at, http.Header{"Dpop-Nonce": {"another's"}})
+		return "", newEndpointError(resp, errorUseNonce, "")
+	})
+	if err == nil || len(sent) != 2 || sent[0] != nil || sent[1] != "mine" {
+		t.Errorf("%v, sent %v", err, sent)
+	}
+}
+
+// BenchmarkProof is what a request with a bound token costs more than one without.
+func BenchmarkProof(b *testing.B) {
+	key, err := testAttempt(time.Unix(1800000000, 0)).dpopKey()
+	if err != nil {
+		b.Fatal(err)
+	}
+	req := ProofRequest{Method: "GET", URL: "https://app.example.com/a/b", AccessToken: secret.New("token"), Nonce: "n", Now: time.Unix(1800000000, 0)}
+	for b.Loop() {
+		if _, err := key.Proof(req); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkParseDPoPKey is what it costs to take a key out of a session.
+func BenchmarkParseDPoPKey(b *testing.B) {
+	key, err := testAttempt(time.Unix(1800000000, 0)).dpopKey()
+	if err != nil {
+		b.Fatal(err)
+	}
+	marshalled := key.Marshal()
+	for b.Loop() {
+		if _, err := ParseDPoPKey(marshalled); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

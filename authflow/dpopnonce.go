@@ -32,12 +32,10 @@ type Nonces struct {
 // Get returns the nonce for a request to an absolute URL, "" if the server gave
 // none yet.
 func (n *Nonces) Get(rawURL string) string {
+	origin := originOfText(rawURL)
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	if len(n.byOrigin) == 0 {
-		return ""
-	}
-	return n.byOrigin[originOfText(rawURL)]
+	return n.byOrigin[origin]
 }
 
 // Put remembers the nonce in the header of a server's answer, whatever its status

@@ -28,6 +28,8 @@ type NodeConfig struct {
 	AccessTokenSeconds int `json:"access_token_seconds,omitempty"`
 	// IDTokenClaims puts the claims of the scopes into the ID token too; by default only userinfo has them.
 	IDTokenClaims bool `json:"id_token_claims,omitempty"`
+	// DPoPNonces wants the provider's nonce in every proof.
+	DPoPNonces bool `json:"dpop_nonces,omitempty"`
 	// Certificate and Key are files with which the provider speaks https; it then asks clients for a certificate.
 	Certificate string `json:"certificate,omitempty"`
 	Key         string `json:"key,omitempty"`
@@ -50,6 +52,8 @@ type NodeClient struct {
 	// RequirePAR refuses what was not pushed, RequireSigned what is not signed.
 	RequirePAR    bool `json:"require_pushed_authorization_requests,omitempty"`
 	RequireSigned bool `json:"require_signed_request_object,omitempty"`
+	// DPoP refuses to give tokens that are bound to no key.
+	DPoP bool `json:"dpop_bound_access_tokens,omitempty"`
 }
 
 // NodeUser is somebody who signs in with the subject as login name; there is no password.

@@ -42,6 +42,7 @@ const provider = new Provider(issuer, {
     pushedAuthorizationRequests: { enabled: true },
     mTLS: { enabled: true, selfSignedTlsClientAuth: true, getCertificate: (ctx) => ctx.socket.getPeerX509Certificate?.() },
     requestObjects: { request: true },
+    dPoP: { enabled: true, nonceSecret: Buffer.alloc(32, 'only for tests'), requireNonce: () => Boolean(config.dpop_nonces) },
   },
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
   issueRefreshToken: async (_, client) => client.grantTypeAllowed('refresh_token'),
