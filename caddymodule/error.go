@@ -45,7 +45,6 @@ const (
 	ReasonACRRequired      authflow.Reason = "acr_required"
 	ReasonAuthTooOld       authflow.Reason = "auth_too_old"
 	ReasonTokenMalformed   authflow.Reason = "token_malformed"
-	ReasonTokenIssuer      authflow.Reason = "token_issuer_unknown"
 	ReasonScope            authflow.Reason = "insufficient_scope"
 	ReasonAskedUnknown     authflow.Reason = "original_request_unknown"
 	ReasonMatcherFailed    authflow.Reason = "matcher_failed"
@@ -145,7 +144,7 @@ func (g *Gate) fail(w http.ResponseWriter, r *http.Request, v *visit, err error)
 		return g.errorPage(w, r, v, result.status, p, id)
 	}
 	body := problemBody{Error: p.Reason, Message: p.Public, RequestID: id}
-	if p.Kind == authflow.NoLogin {
+	if p.Kind == authflow.NoLogin && v.takesSessions() {
 		body.Login = v.origin.String() + v.endpoint("login")
 	}
 	return writeJSON(w, result.status, body)
