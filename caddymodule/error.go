@@ -140,7 +140,7 @@ func (g *Gate) fail(w http.ResponseWriter, r *http.Request, v *visit, err error)
 	if v.gate.passErrors {
 		return caddyhttp.Error(result.status, errors.New(string(p.Reason))) // the rest is in the log
 	}
-	if wantsPage(r) && v.brought == nil {
+	if wantsPage(r) && v.takesSessions() {
 		return g.errorPage(w, r, v, result.status, p, id)
 	}
 	body := problemBody{Error: p.Reason, Message: p.Public, RequestID: id}
