@@ -27,9 +27,6 @@ var endpointMembers = map[string]string{
 	"pushed_authorization_request": "pushed_authorization_request_endpoint",
 }
 
-// neededEndpoints are those without which nobody can sign in.
-var neededEndpoints = []string{"authorization", "token", "jwks"}
-
 // EndpointNames returns the names that Config.Endpoints can have, sorted.
 func EndpointNames() []string { return slices.Sorted(maps.Keys(endpointMembers)) }
 
@@ -41,7 +38,7 @@ func (cfg Config) validateEndpoints() error {
 			return fmt.Errorf("endpoint: %q is none of %s", name, strings.Join(EndpointNames(), ", "))
 		}
 		if address == EndpointOff {
-			if slices.Contains(neededEndpoints, name) {
+			if slices.Contains(cfg.needed(), name) {
 				return fmt.Errorf("endpoint %s: off, but nobody can sign in without it", name)
 			}
 			continue
@@ -50,15 +47,24 @@ func (cfg Config) validateEndpoints() error {
 			return fmt.Errorf("endpoint %s: %w", name, err)
 		}
 	}
-	if !cfg.NoDiscovery {
-		return nil
-	}
-	for _, name := range neededEndpoints {
-		if cfg.Endpoints[name] == "" {
+	for _, name := range cfg.needed() {
+		if cfg.lacks(name) {
 			return fmt.Errorf("discovery: off, but there is no endpoint %s", name)
 		}
 	}
+	if cfg.UserInfo == UserInfoRequired && cfg.lacks("userinfo") {
+		return errors.New("userinfo: required, but there is no endpoint userinfo")
+	}
+	if cfg.PAR == PAROn && cfg.lacks("pushed_authorization_request") {
+		return errors.New("par: on, but there is no endpoint pushed_authorization_request")
+	}
 	return nil
+}
+
+// lacks tells that there is no such endpoint, whatever the provider may say.
+func (cfg Config) lacks(name string) bool {
+	address := cfg.Endpoints[name]
+	return address == EndpointOff || address == "" && cfg.NoDiscovery
 }
 
 // checkEndpoint is checkURL for an endpoint of this provider. On the origin that

@@ -21,6 +21,11 @@ var ownParameters = []string{
 	"grant_type", "iss", "dpop_jkt", "id_token_hint", "registration",
 }
 
+// objectClaims are the claims of a request object that say who made it for whom, and
+// when (RFC 9101 4): as parameters they have another meaning or none, and would
+// replace them. With a sub it would be a client assertion (RFC 9101 10.8).
+var objectClaims = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
+
 // validateRequest checks how authorization requests are made.
 func (cfg Config) validateRequest() error {
 	if cfg.ResponseMode != "" && cfg.ResponseMode != "form_post" {
@@ -38,6 +43,11 @@ func (cfg Config) validateRequest() error {
 // validateParameters refuses names that are not the configuration's to give.
 func (cfg Config) validateParameters() error {
 	names := slices.Clone(cfg.ParametersFromRequest)
+	for i, name := range names {
+		if slices.Contains(names[:i], name) {
+			return fmt.Errorf("param_from_request: %s is there twice", name)
+		}
+	}
 	for name, value := range cfg.Parameters {
 		names = append(names, name)
 		if value == "" || !isPrintable(value) {
@@ -50,6 +60,9 @@ func (cfg Config) validateParameters() error {
 		}
 		if slices.Contains(ownParameters, name) {
 			return fmt.Errorf("param: %s is set by the protocol alone", name)
+		}
+		if cfg.RequestObject && slices.Contains(objectClaims, name) {
+			return fmt.Errorf("param: %s is a claim of the request object that jar makes", name)
 		}
 	}
 	return nil

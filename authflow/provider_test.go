@@ -11,6 +11,12 @@ import (
 
 func noKeys() ([]authflow.ClientKey, error) { return nil, nil }
 
+// noDiscovery has nothing but the endpoints that everybody needs.
+func noDiscovery(c *authflow.Config) {
+	c.NoDiscovery = true
+	c.Endpoints = map[string]string{"authorization": "https://id.example.com/a", "token": "https://id.example.com/t", "jwks": "https://id.example.com/k"}
+}
+
 func TestNew(t *testing.T) {
 	tests := map[string]struct {
 		set  func(*authflow.Config)
@@ -47,6 +53,30 @@ func TestNew(t *testing.T) {
 		"tls_client_auth, secret":  {func(c *authflow.Config) { c.MutualTLS, c.ClientAuth = true, "tls_client_auth" }, "client_auth:"},
 		"self-signed, none":        {func(c *authflow.Config) { c.ClientAuth = "self_signed_tls_client_auth" }, "client_certificate:"},
 		"jar without key":          {func(c *authflow.Config) { c.RequestObject = true }, "jar:"},
+		"SEC-92 jar, param aud": {func(c *authflow.Config) {
+			c.ClientKeys, c.ClientAuth, c.RequestObject = noKeys, "client_secret_basic", true
+			c.Parameters = map[string]string{"aud": "https://evil.example"}
+		}, "param: aud"},
+		"SEC-92 jar, sub of a request": {func(c *authflow.Config) {
+			c.ClientKeys, c.ClientSecret, c.RequestObject = noKeys, nil, true
+			c.ParametersFromRequest = []string{"sub"}
+		}, "param: sub"},
+		"param aud":                 {func(c *authflow.Config) { c.Parameters = map[string]string{"aud": "https://fhir.example"} }, ""},
+		"param_from_request, twice": {func(c *authflow.Config) { c.ParametersFromRequest = []string{"hd", "hd"} }, "param_from_request: hd"},
+		"userinfo required and off": {func(c *authflow.Config) {
+			c.UserInfo, c.Endpoints = authflow.UserInfoRequired, map[string]string{"userinfo": "off"}
+		}, "userinfo:"},
+		"userinfo required, nowhere":      {func(c *authflow.Config) { c.UserInfo = authflow.UserInfoRequired; noDiscovery(c) }, "userinfo:"},
+		"userinfo signed and never asked": {func(c *authflow.Config) { c.UserInfoAlg = "ES256" }, "userinfo_signed_response_alg:"},
+		"par on and off": {func(c *authflow.Config) {
+			c.PAR, c.Endpoints = authflow.PAROn, map[string]string{"pushed_authorization_request": "off"}
+		}, "par:"},
+		"par on, nowhere": {func(c *authflow.Config) { c.PAR = authflow.PAROn; noDiscovery(c) }, "par:"},
+		"par on, by hand": {func(c *authflow.Config) {
+			c.PAR = authflow.PAROn
+			noDiscovery(c)
+			c.Endpoints["pushed_authorization_request"] = "https://id.example.com/par"
+		}, ""},
 		"par of another word":      {func(c *authflow.Config) { c.PAR = "always" }, "par:"},
 		"no openid":                {func(c *authflow.Config) { c.Scopes = []string{"email"} }, "scopes:"},
 		"no scopes":                {func(c *authflow.Config) { c.Scopes = []string{} }, "scopes:"},
@@ -54,6 +84,9 @@ func TestNew(t *testing.T) {
 		"SEC-81 HS256":             {func(c *authflow.Config) { c.SigningAlgs = []string{"RS256", "HS256"} }, "signing_algs:"},
 		"SEC-81 none":              {func(c *authflow.Config) { c.SigningAlgs = []string{"none"} }, "signing_algs:"},
 		"response mode fragment":   {func(c *authflow.Config) { c.ResponseMode = "fragment" }, "response_mode:"},
+		"a source over http":       {func(c *authflow.Config) { c.ClaimSources = []string{"http://hr.example.com"} }, "claim_source:"},
+		"a source with a query":    {func(c *authflow.Config) { c.ClaimSources = []string{"https://hr.example.com?a"} }, "claim_source:"},
+		"a source twice":           {func(c *authflow.Config) { c.ClaimSources = []string{"https://a.example", "https://a.example"} }, "claim_source:"},
 		"userinfo policy 3":        {func(c *authflow.Config) { c.UserInfo = 3 }, "userinfo:"},
 		"leeway of six minutes":    {func(c *authflow.Config) { c.Leeway = 6 * time.Minute }, "leeway:"},
 		"leeway of less than none": {func(c *authflow.Config) { c.Leeway = -1 }, "leeway:"},

@@ -11,9 +11,15 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// validateUserInfoAlg refuses an algorithm that no UserInfo answer can have.
+// validateUserInfoAlg refuses an algorithm that no UserInfo answer can have, or
+// that none is asked for.
 func (cfg Config) validateUserInfoAlg() error {
-	if cfg.UserInfoAlg != "" && !slices.Contains(signingAlgs, cfg.UserInfoAlg) {
+	switch {
+	case cfg.UserInfoAlg == "":
+		return nil
+	case cfg.UserInfo == UserInfoOff:
+		return errors.New("userinfo_signed_response_alg: userinfo is never asked")
+	case !slices.Contains(signingAlgs, cfg.UserInfoAlg):
 		return fmt.Errorf("userinfo_signed_response_alg: %q is none of %s", cfg.UserInfoAlg, strings.Join(signingAlgs, ", "))
 	}
 	return nil
@@ -51,16 +57,10 @@ func (c *Client) verifyUserInfo(ctx context.Context, raw string) (Claims, error)
 	if _, err := signature.VerifySignature(ctx, raw); err != nil {
 		return nil, err
 	}
-	now, leeway := c.cfg.Now(), c.cfg.Leeway
-	expiry := checkExpiry(claims, now.Add(-leeway))
-	if ReasonOf(expiry) == ReasonExpMissing {
-		expiry = nil
-	}
 	if err := cmp.Or(
 		checkIssuer(claims, c.cfg.Issuer),
 		checkAudience(claims, c.cfg.ClientID, c.cfg.TrustedAudiences),
-		expiry,
-		checkNotBefore(claims, now.Add(leeway)),
+		c.checkLifetime(claims),
 	); err != nil {
 		return nil, err
 	}

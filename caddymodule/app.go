@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -29,6 +30,7 @@ type App struct {
 	// What a browser remembers, for every site.
 	Session *SessionConfig `json:"session,omitempty"`
 
+	ctx       caddy.Context
 	logger    *zap.Logger
 	slogger   *slog.Logger
 	durable   *durable
@@ -41,6 +43,16 @@ type App struct {
 	// needs are the claims that rules and headers of this configuration read:
 	// what a session of it holds.
 	needs map[string]struct{}
+	// tokens are those that some site of this configuration forwards.
+	tokens map[tokenNeed]struct{}
+	// sendsBound: some site forwards tokens that are bound to a key; hasTransport: some
+	// reverse_proxy can.
+	sendsBound, hasTransport bool
+	// assertion are the keys that sign assertions.
+	assertion atomic.Pointer[assertionKeys]
+	// matched are those of them that matchers read, which belong to no gate. It does
+	// not change once requests are served.
+	matched []string
 	// domains are the terms of sessions by shared cookie scope.
 	domains map[string]sessionTerms
 }
@@ -54,8 +66,10 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // but the storage is opened: an identity provider that is away delays no start
 // (P01).
 func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
 	a.logger, a.slogger, a.load = ctx.Logger(), ctx.Slogger(), rand.Text()
 	a.needs = map[string]struct{}{"email_verified": {}}
+	a.tokens = make(map[tokenNeed]struct{})
 	a.domains = make(map[string]sessionTerms)
 	var err error
 	if a.durable, err = acquireDurable(ctx.Storage(), a.logger); err != nil {
@@ -78,8 +92,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Start does nothing: gates work from provisioning on, and ask providers lazily.
-func (a *App) Start() error { return nil }
+// Start checks what only the whole configuration shows. Gates work from provisioning
+// on, and ask providers lazily.
+func (a *App) Start() error { return errors.Join(a.checkTransport(), a.checkHosts()) }
 
 // Stop does nothing; see Cleanup.
 func (a *App) Stop() error { return nil }
@@ -120,6 +135,22 @@ func (a *App) need(claim string) {
 	a.needs[claim] = struct{}{}
 }
 
+// needMatched records a claim that a matcher reads.
+func (a *App) needMatched(claim string) {
+	if claim == "email_domain" {
+		claim = "email"
+	}
+	if isComputed(claim) || claim == "sub" {
+		return
+	}
+	a.need(claim)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !slices.Contains(a.matched, claim) {
+		a.matched = append(a.matched, claim)
+	}
+}
+
 // needed lists the claims that sessions of this configuration hold. By the time
 // that requests are served, every site has said what it reads.
 func (a *App) needed() []string {
@@ -138,6 +169,7 @@ type siteSessions struct {
 	config  SessionConfig
 	manager *session.Manager
 	cookies session.CookieConfig
+	terms   sessionTerms
 }
 
 // sessionTerms are what sites must agree on that share a cookie.
@@ -163,9 +195,9 @@ func (a *App) sessions(own *SessionConfig) (*siteSessions, error) {
 	if err != nil {
 		return nil, err
 	}
+	terms := sessionTerms{config.Store, config.Lifetime, config.IdleTimeout, config.Cookie}
 	if config.Cookie.Domain != "" {
 		scope := config.Cookie.Domain + " " + config.Cookie.Name
-		terms := sessionTerms{config.Store, config.Lifetime, config.IdleTimeout, config.Cookie}
 		a.mu.Lock()
 		other, shared := a.domains[scope]
 		a.domains[scope] = terms
@@ -174,7 +206,7 @@ func (a *App) sessions(own *SessionConfig) (*siteSessions, error) {
 			return nil, fmt.Errorf("session: sites that share cookie_domain %s must agree on store and lifetimes", config.Cookie.Domain)
 		}
 	}
-	site.cookies = config.Cookie
+	site.cookies, site.terms = config.Cookie, terms
 	site.manager, err = session.NewManager(config)
 	return site, err
 }

@@ -99,7 +99,7 @@ func (g *Gate) provisionIssuers(b *bearer) error {
 			}
 		}
 		config := &ProviderConfig{Name: name, Issuer: issuer, ClientID: g.Bearer.Audience[0], ClientAuth: authflow.ClientAuthNone}
-		client, err := g.app.acquireClient(config, authflow.Config{
+		client, err := g.app.acquireClient(config, []byte("bearer issuer"), authflow.Config{
 			Issuer: issuer, ClientID: config.ClientID, ClientAuth: config.ClientAuth, Now: time.Now, Logger: g.app.slogger, KeysOnly: true,
 		})
 		if err != nil {
@@ -142,7 +142,7 @@ func (v *visit) readToken(r *http.Request) error {
 		return nil
 	}
 	v.answersOnly = v.answersOnly || v.gate.bearer.only
-	lines := r.Header["Authorization"]
+	lines := v.sent.authorization
 	at := slices.IndexFunc(lines, func(line string) bool {
 		scheme, _, _ := strings.Cut(line, " ")
 		return strings.EqualFold(scheme, authflow.TokenTypeBearer) || strings.EqualFold(scheme, authflow.TokenTypeDPoP)
@@ -241,11 +241,20 @@ func (g *Gate) verifyToken(r *http.Request, v *visit, b *brought) error {
 	return nil
 }
 
+// toForward is what `forward` sends of a request with an access token: the token
+// itself, unless it is bound and of no use to anybody else.
+func (b *brought) toForward(word string) secret.String {
+	if word != accessToken || b.token.KeyThumbprint != "" || b.token.CertificateThumbprint != "" {
+		return secret.String{}
+	}
+	return b.raw
+}
+
 // tokenUse is the request as the client sees it.
 func (g *Gate) tokenUse(r *http.Request, v *visit, b *brought) authflow.TokenUse {
 	use := authflow.TokenUse{
 		Scheme: b.scheme, Token: b.raw, Method: originalMethod(r),
-		URL: v.origin.String() + originalURL(r).EscapedPath(), Proofs: r.Header["Dpop"],
+		URL: v.origin.String() + originalURL(r).EscapedPath(), Proofs: v.sent.proofs,
 		Certificate: clientCertificate(r), Now: g.now(),
 		UseOnce: func(id string, until time.Time) error {
 			err := g.app.durable.state.UseOnce("dpop proof", id, until)

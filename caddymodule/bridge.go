@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -32,11 +33,14 @@ func (g *Gate) newSession(v *visit, p *provider, grant *authflow.Grant, now time
 // applyGrant puts a grant's claims and tokens into a session, at sign-in and at
 // every refresh. A refresh that brings no claims leaves those that are there.
 func (g *Gate) applyGrant(p *provider, s *session.Session, grant *authflow.Grant, now time.Time) error {
-	if grant.Claims != nil {
-		claims, fromUserInfo := g.project(p, grant)
-		if grant.IDToken.Empty() {
-			keepSigned(s, claims)
-		}
+	claims, fromUserInfo := g.project(p, grant)
+	switch {
+	case grant.Claims != nil && grant.IDToken.Empty():
+		keepSigned(s, claims)
+	case grant.Claims == nil && grant.SignedClaims != nil:
+		claims, fromUserInfo = g.keepUnsigned(p, s, grant)
+	}
+	if grant.Claims != nil || grant.SignedClaims != nil {
 		if err := checkClaims(p, claims); err != nil {
 			return problem(authflow.Provider, ReasonClaimUnsafe, "The provider told something of you that cannot be passed on.", err)
 		}
@@ -49,7 +53,7 @@ func (g *Gate) applyGrant(p *provider, s *session.Session, grant *authflow.Grant
 	if !grant.RefreshToken.Empty() {
 		s.RefreshAt = p.refreshAt(now, grant.AccessExpiry)
 	}
-	return nil
+	return g.keepTokens(p, s, grant)
 }
 
 // keepSigned lays what userinfo alone has told over what the session knows. What
@@ -67,6 +71,28 @@ func keepSigned(s *session.Session, claims map[string]any) {
 		}
 		claims[key] = value
 	}
+}
+
+// keepUnsigned lays what a refreshed ID token says over what the session knows,
+// where userinfo, which would say the rest, did not answer: a group that the token
+// takes away is gone (P34), and what it does not speak of stays meanwhile (P05).
+func (g *Gate) keepUnsigned(p *provider, s *session.Session, grant *authflow.Grant) (claims map[string]any, fromUserInfo []string) {
+	claims = maps.Clone(s.Claims)
+	signed := *grant
+	signed.Claims = grant.SignedClaims
+	said, _ := g.project(p, &signed)
+	for key, value := range said {
+		// An e-mail address and the word that it is verified come from one place (P31).
+		if value != nil || key == "email_verified" && said["email"] != nil {
+			claims[key] = value
+		}
+	}
+	for _, key := range s.UserInfoClaims {
+		if said[key] == nil {
+			fromUserInfo = append(fromUserInfo, key)
+		}
+	}
+	return claims, fromUserInfo
 }
 
 // refreshAt is a little before the access token expires, so that it is never used
@@ -94,24 +120,16 @@ func (g *Gate) project(p *provider, grant *authflow.Grant) (claims map[string]an
 	for _, name := range g.app.needed() {
 		key, path := p.key(name), p.path(name)
 		value, _ := grant.Claims.Lookup(path)
-		if value == nil && overage(grant.Claims, path) {
+		if value == nil && grant.Claims.StandsElsewhere(path) { // Entra: groups too many for a token (P19)
 			value = unlearned
 		}
 		claims[key] = value
-		if _, signed := grant.SignedClaims.Lookup(path); value != nil && !signed {
+		_, signed := grant.SignedClaims.Lookup(path)
+		if value != nil && !signed && !grant.SignedClaims.StandsElsewhere(path) {
 			fromUserInfo = append(fromUserInfo, key)
 		}
 	}
 	return claims, fromUserInfo
-}
-
-// overage reports that a claim stands elsewhere (OIDC Core 5.6.2): Entra leaves
-// out groups that are too many for a token (P19).
-func overage(all authflow.Claims, name string) bool {
-	elsewhere, _ := all.Lookup("_claim_names")
-	named, _ := elsewhere.(map[string]any)
-	_, is := named[name]
-	return is
 }
 
 // path is where a claim stands in what the provider tells.
@@ -151,23 +169,29 @@ func (g *Gate) neededPaths(p *provider) []string {
 	return paths
 }
 
+// lacks reports that a session does not know all that this gate reads.
+func (g *Gate) lacks(p *provider, s *session.Session) bool {
+	return g.hasClaims(p, s) != nil || g.hasTokens(s) != nil
+}
+
 // refreshPatience is how long a request waits for a refresh that it could do
 // without. The refresh goes on, and the next request finds its result.
 const refreshPatience = time.Second
 
 // renew refreshes a session that is due, or that was made before the
-// configuration began to read a claim. A refresh that fails for now, or that takes
+// configuration began to read a claim or to forward a token. A refresh that fails for now, or that takes
 // long, leaves the session as it is, within its own limits; one that the provider
 // refuses ends it.
 func (g *Gate) renew(r *http.Request, v *visit, p *provider) error {
 	s := v.live.Session()
 	due := !s.RefreshAt.IsZero() && !g.now().Before(s.RefreshAt)
-	lacking := g.hasClaims(p, s) != nil && !s.RefreshToken.Empty() && !s.Incomplete
+	lacking := g.lacks(p, s) && !s.RefreshToken.Empty() && !s.Incomplete
 	if !due && !lacking {
 		return nil
 	}
 	ctx := r.Context()
-	if !lacking {
+	stale := g.isStale(s) // then the request cannot do without
+	if !lacking && !stale {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, refreshPatience)
 		defer cancel()
@@ -181,6 +205,8 @@ func (g *Gate) renew(r *http.Request, v *visit, p *provider) error {
 	case errors.Is(err, session.ErrEnd), errors.Is(err, session.ErrRevoked), errors.Is(err, session.ErrSuperseded):
 		v.live, v.loadErr = nil, sessionProblem(session.ErrRevoked)
 		return v.loadErr
+	case stale && errors.Is(err, session.ErrTooLarge):
+		return sessionProblem(err)
 	}
 	return nil
 }
@@ -196,7 +222,7 @@ func (g *Gate) refresh(ctx context.Context, p *provider, s *session.Session) err
 	}
 	if err == nil {
 		// One that did not bring what is lacking will not bring it the next time.
-		s.Incomplete = g.hasClaims(p, s) != nil
+		s.Incomplete = g.lacks(p, s)
 		return nil
 	}
 	g.logRefresh(s, err)

@@ -15,7 +15,8 @@ type ProviderConfig struct {
 	// Default: "default".
 	Name string `json:"name,omitempty"`
 
-	// What is known of this kind of provider: "oidc" or "google".
+	// What is known of this kind of provider: "oidc", "google", "oauth2" (it
+	// issues no ID token, and userinfo says who somebody is) or "github".
 	// Default: "oidc". It is never guessed from the name.
 	Preset string `json:"preset,omitempty"`
 
@@ -65,12 +66,17 @@ type ProviderConfig struct {
 	// The parameters of the endpoint `login` that are passed on to the provider.
 	ParamFromRequest []string `json:"param_from_request,omitempty"`
 
-	// The scopes to ask for. Default: openid profile email.
+	// The scopes to ask for. Default: openid profile email; with the preset oauth2
+	// none, with github read:user and user:email.
 	Scopes []string `json:"scopes,omitempty"`
 
 	// When the userinfo endpoint is asked: "off", "on_missing_claims" or
 	// "required". Default: on_missing_claims.
 	UserInfo string `json:"userinfo,omitempty"`
+
+	// The issuers whose claims count where the provider says that a claim stands
+	// elsewhere (OIDC Core 5.6.2). Default: none, and nothing is fetched.
+	ClaimSource []string `json:"claim_source,omitempty"`
 
 	// Claims under names of our own.
 	Claim []ClaimMapping `json:"claim,omitempty"`
@@ -208,6 +214,15 @@ type HeaderConfig struct {
 	Claim string `json:"claim"`
 }
 
+// ForwardConfig sends one token of the session to the upstream.
+type ForwardConfig struct {
+	// Which one: "access_token", "id_token", or "assertion", a short one of ours.
+	Token string `json:"token"`
+	// The header's name; in Authorization the token stands behind its scheme.
+	// Default: X-Forwarded-Access-Token, X-Forwarded-Id-Token, X-Gatehouse-Assertion.
+	Header string `json:"header,omitempty"`
+}
+
 // PagesConfig changes how our pages look.
 type PagesConfig struct {
 	// A folder with templates of the same names as ours, used instead of them.
@@ -311,6 +326,9 @@ type GateConfig struct {
 
 	// Further identity headers.
 	Header []HeaderConfig `json:"header,omitempty"`
+
+	// Tokens that the upstream gets, on requests that need a sign-in. Default: none.
+	Forward []ForwardConfig `json:"forward,omitempty"`
 
 	// Whether answers to somebody signed in are made private to their browser:
 	// "on" or "off". Default: on.

@@ -20,11 +20,13 @@ func (g *Gate) crossOrigin(r *http.Request, ours origin) error {
 	if len(r.Header["Origin"]) > 1 {
 		return crossOriginProblem("several Origin headers")
 	}
-	if sender == ours.String() {
-		return nil
-	}
-	if _, trusted := g.trusted[sender]; trusted {
-		return nil
+	if sender != "" {
+		if sender == ours.String() {
+			return nil
+		}
+		if _, trusted := g.trusted[sender]; trusted {
+			return nil
+		}
 	}
 	if isWebSocket(r) {
 		return crossOriginProblem(fmt.Sprintf("WebSocket handshake from %q", sender))

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -33,6 +34,7 @@ type Gate struct {
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
 	cookies         session.CookieConfig
+	terms           sessionTerms
 	allow, deny     []rule
 	needs           []string // the claims that rules and headers read
 	identityHeaders []HeaderConfig
@@ -40,6 +42,7 @@ type Gate struct {
 	own             nameSet // those that this gate sets
 	rulesMatch      bool    // some rule has a matcher of its own
 	requires        []requirement
+	forwards        []ForwardConfig
 	publicOrigin    origin
 	trusted         map[string]struct{}
 	returnTo        []string
@@ -47,6 +50,7 @@ type Gate struct {
 	basePath        string
 	passErrors      bool
 	pages           *pages
+	cookieSeen      sync.Once // the upstream has set a cookie of ours
 }
 
 // CaddyModule returns the Caddy module information.
@@ -72,9 +76,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}
-	if g.Preflight == "pass" && isPreflight(r) {
+	if g.Preflight == "pass" && v.brought == nil && isPreflight(r) {
 		v.identify(r, g, nil)
-		return next.ServeHTTP(w, r)
+		return g.pass(w, r, v, next, false)
 	}
 	if open && v.gate != g {
 		return next.ServeHTTP(w, r) // what the outermost has said of it stands
@@ -90,6 +94,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		}
 	}
 	who, err := g.check(r, v, open, needed)
+	v.answer.unguard()
 	delivered, failed := v.deliver(w)
 	switch {
 	case failed != nil:
@@ -101,10 +106,27 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	v.identify(r, g, who)
 	v.giveNonce(w, r)
-	if delivered || who != nil && v.gate.PrivateResponses != "off" {
-		w = newPrivateWriter(w)
+	if who != nil && !open {
+		if err := g.forward(r, v, who); err != nil {
+			return g.fail(w, r, v, err)
+		}
 	}
-	return next.ServeHTTP(w, r)
+	return g.pass(w, r, v, next, delivered || who != nil && v.gate.PrivateResponses != "off")
+}
+
+// pass sends a request on, and sees to what comes back.
+func (g *Gate) pass(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler, private bool) error {
+	if v.answer == nil {
+		v.answer = newPrivateWriter(w)
+		w = v.answer
+	}
+	v.answer.guard(v.gate)
+	v.answer.private = v.answer.private || private
+	err := next.ServeHTTP(w, r)
+	if v.gate == g {
+		v.checkSent(r, g)
+	}
+	return err
 }
 
 // isOpen reports whether a request needs no sign-in: the user's matcher takes
@@ -158,6 +180,11 @@ func (g *Gate) check(r *http.Request, v *visit, open bool, needed stepUp) (*iden
 	if err := g.hasClaims(provider, s); err != nil {
 		return nil, err
 	}
+	if !open {
+		if err := g.checkTokens(s); err != nil {
+			return nil, err
+		}
+	}
 	if err := g.crossOrigin(r, v.origin); err != nil {
 		return nil, err
 	}
@@ -186,10 +213,12 @@ func (g *Gate) providerOf(s *session.Session) (*provider, error) {
 // that the provider left out is known, as absent; one that the configuration did
 // not ask for when the session was made is not.
 func (g *Gate) hasClaims(p *provider, s *session.Session) error {
-	for _, claim := range g.needs {
-		if _, known := s.Claims[p.key(claim)]; !known {
-			return problem(authflow.NoLogin, ReasonClaimsChanged, "This site needs to know more of you. Please sign in again.",
-				fmt.Errorf("the session was made without claim %s", p.key(claim)))
+	for _, claims := range [][]string{g.needs, g.app.matched} {
+		for _, claim := range claims {
+			if _, known := s.Claims[p.key(claim)]; !known {
+				return problem(authflow.NoLogin, ReasonClaimsChanged, "This site needs to know more of you. Please sign in again.",
+					fmt.Errorf("the session was made without claim %s", p.key(claim)))
+			}
 		}
 	}
 	return nil

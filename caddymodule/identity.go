@@ -140,6 +140,11 @@ func (id *identity) header(claim string) string {
 		return strings.TrimSpace(text)
 	}
 	var joined strings.Builder
+	size := len(items)
+	for _, item := range items {
+		size += len(scalar(item))
+	}
+	joined.Grow(size)
 	for i, item := range items {
 		text := scalar(item)
 		if claim == "groups" {
@@ -156,9 +161,11 @@ func (id *identity) header(claim string) string {
 // setIdentity tells the upstream who is calling, in place of what an earlier gate
 // has told under the same names.
 func (g *Gate) setIdentity(r *http.Request, id *identity) {
-	for _, header := range g.identityHeaders {
+	values := make([]string, len(g.identityHeaders))
+	for i, header := range g.identityHeaders {
 		if value := id.header(header.Claim); value != "" {
-			r.Header[header.Name] = []string{value}
+			values[i] = value
+			r.Header[header.Name] = values[i : i+1 : i+1] // full, so that nobody appends into the next
 		} else {
 			delete(r.Header, header.Name)
 		}

@@ -17,6 +17,9 @@ import (
 // provisionNetwork sets how the provider is reached, and where. It makes the one
 // transport that every call to the provider goes through.
 func (c *ProviderConfig) provisionNetwork(ctx caddy.Context, config *authflow.Config) error {
+	if c.InsecureSkipTLSVerify && len(c.TLSTrustPool) > 0 {
+		return errors.New("tls_trust_pool and insecure_skip_tls_verify contradict each other")
+	}
 	var err error
 	if config.Reach, err = resolveOptional("reach", c.Reach); err != nil {
 		return err

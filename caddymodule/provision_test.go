@@ -25,6 +25,8 @@ func validate(t *testing.T, app, gate string) error {
 
 const oneProvider = `{"providers": [{"issuer": "https://id.example.com", "client_id": "app", "client_secret": "x"}]}`
 
+const github = `{"providers": [{"preset": "github", "client_id": "app", "client_secret": "x"}]}`
+
 // What the Caddyfile's parser refuses, a JSON configuration may hold: it is refused when it is loaded, and never at the
 // first request (SEC-11).
 func TestJSONIsRefused(t *testing.T) {
@@ -43,6 +45,15 @@ func TestJSONIsRefused(t *testing.T) {
 		{"claim without path", strings.Replace(oneProvider, `"issuer"`, `"claim": [{"name": "x"}], "issuer"`, 1), ``, "claim"},
 		{"placeholder in user_claim", strings.Replace(oneProvider, `"issuer"`, `"user_claim": "{env.NOPE_NOPE}", "issuer"`, 1), ``, "NOPE_NOPE"},
 		{"client_auth none with a secret", strings.Replace(oneProvider, `"issuer"`, `"client_auth": "none", "issuer"`, 1), ``, "contradict"},
+		{"preset github", github, `, "allow": [{"any": true}]`, ""},
+		{"anybody of GitHub", github, ``, "allow any"},
+		{"GitHub by another name", strings.Replace(github, `"github"`, `"oauth2", "issuer": "https://a.example.com", "endpoint": {"authorization": "https://github.com/login/oauth/authorize", "token": "https://a.example.com/t", "userinfo": "https://a.example.com/u"}`, 1), ``, "allow any"},
+		{"GitHub's secret for another server", strings.Replace(github, `"github"`, `"github", "issuer": "https://git.example.com/login/oauth"`, 1), ``, "endpoint authorization"},
+		{"OpenID Connect at GitHub", strings.Replace(github, `"github"`, `"github", "scopes": ["openid"]`, 1), `, "allow": [{"any": true}]`, "scopes"},
+		{"plain OAuth 2.0 without userinfo", strings.Replace(github, `"github"`, `"github", "userinfo": "off"`, 1), `, "allow": [{"any": true}]`, "userinfo"},
+		{"sub of a path that is empty", strings.Replace(github, `"github"`, `"github", "claim": [{"name": "sub", "from": ""}]`, 1), `, "allow": [{"any": true}]`, "claim sub"},
+		{"another sub at OpenID Connect", strings.Replace(oneProvider, `"issuer"`, `"claim": [{"name": "sub", "from": "id"}], "issuer"`, 1), ``, "claim sub"},
+		{"sub twice", strings.Replace(github, `"github"`, `"github", "claim": [{"name": "sub", "from": "id"}, {"name": "sub", "from": "login"}]`, 1), `, "allow": [{"any": true}]`, "twice"},
 		{"unknown member", oneProvider, `, "alow": []`, "alow"},
 		{"unknown provider", oneProvider, `, "providers": ["nobody"]`, "nobody"},
 		{"provider named twice", oneProvider, `, "providers": ["default", "default"]`, "twice"},
@@ -59,6 +70,8 @@ func TestJSONIsRefused(t *testing.T) {
 		{"unknown endpoint", strings.Replace(oneProvider, `"issuer"`, `"endpoint": {"tokens": "https://x.example.com"}, "issuer"`, 1), ``, "tokens"},
 		{"endpoint empty", strings.Replace(oneProvider, `"issuer"`, `"endpoint": {"token": ""}, "issuer"`, 1), ``, "endpoint token"},
 		{"unknown trust pool", strings.Replace(oneProvider, `"issuer"`, `"tls_trust_pool": {"provider": "nope"}, "issuer"`, 1), ``, "tls_trust_pool"},
+		{"userinfo required and off", strings.Replace(oneProvider, `"issuer"`, `"userinfo": "required", "endpoint": {"userinfo": "off"}, "issuer"`, 1), ``, "userinfo: required"},
+		{"trust pool of nobody", strings.Replace(oneProvider, `"issuer"`, `"tls_trust_pool": {"provider": "system"}, "insecure_skip_tls_verify": true, "issuer"`, 1), ``, "contradict"},
 		{"reach with a path", strings.Replace(oneProvider, `"issuer"`, `"reach": "https://x.example.com/y", "issuer"`, 1), ``, "reach"},
 		{"proxy with a password", strings.Replace(oneProvider, `"issuer"`, `"forward_proxy_url": "ftp://a:hidden@x.example.com", "issuer"`, 1), ``, "xxxxx"},
 		{"empty requirement", oneProvider, `, "require": [{}]`, "exactly one"},
@@ -75,6 +88,15 @@ func TestJSONIsRefused(t *testing.T) {
 		{"public without slash", oneProvider, `, "public": ["health"]`, "slash"},
 		{"public that a request chooses", oneProvider, `, "public": ["/{http.request.header.X}*"]`, "placeholder"},
 		{"header without claim", oneProvider, `, "header": [{"name": "X-A", "claim": ""}]`, "X-A"},
+		{"unknown token", oneProvider, `, "forward": [{"token": "refresh_token"}]`, "refresh_token"},
+		{"token without a name", oneProvider, `, "forward": [{"header": "X-Token"}]`, "none of"},
+		{"token into a bad name", oneProvider, `, "forward": [{"token": "access_token", "header": "X Token"}]`, "no header's name"},
+		{"token into Cookie", oneProvider, `, "forward": [{"token": "access_token", "header": "cookie"}]`, "Cookie"},
+		{"token into DPoP", oneProvider, `, "forward": [{"token": "access_token", "header": "DPoP"}]`, "Dpop"},
+		{"token into Proxy-Authorization", oneProvider, `, "forward": [{"token": "access_token", "header": "proxy-authorization"}]`, "Proxy-Authorization"},
+		{"token into an identity header", oneProvider, `, "forward": [{"token": "access_token", "header": "X-Forwarded-User"}]`, "twice"},
+		{"token into a claim's header, as CGI has it", oneProvider, `, "header": [{"name": "X-Team", "claim": "team"}], "forward": [{"token": "access_token", "header": "XTeam"}]`, "twice"},
+		{"two tokens into one header", oneProvider, `, "forward": [{"token": "access_token", "header": "Authorization"}, {"token": "id_token", "header": "authorization"}]`, "twice"},
 		{"base_path with a query", oneProvider, `, "base_path": "/a?b"`, "base_path"},
 		{"base_path without slash", oneProvider, `, "base_path": "auth"`, "base_path"},
 		{"public_url with a path", oneProvider, `, "public_url": "https://app.example.com/x"`, "public_url"},

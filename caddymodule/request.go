@@ -25,8 +25,10 @@ func (o origin) String() string { return o.scheme + "://" + o.host }
 // hostname is the host without port and trailing dot: what cookies know.
 func (o origin) hostname() string {
 	host := o.host
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
+	if strings.Contains(host, ":") {
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
 	}
 	return strings.TrimSuffix(strings.Trim(host, "[]"), ".")
 }
@@ -45,16 +47,18 @@ func makeOrigin(scheme, host string) (origin, bool) {
 	if scheme != "http" && scheme != "https" || host == "" {
 		return origin{}, false
 	}
-	u, err := url.Parse(scheme + "://" + host)
-	if err != nil || u.Host != host || u.Hostname() == "" {
-		return origin{}, false
-	}
-	for _, c := range u.Hostname() {
-		if c <= ' ' || c >= 0x7f || strings.ContainsRune(`"<>^|{}%\,;=`+"`", c) {
+	if !isPlainHost(host) {
+		u, err := url.Parse(scheme + "://" + host)
+		if err != nil || u.Host != host || u.Hostname() == "" {
 			return origin{}, false
 		}
+		for _, c := range u.Hostname() {
+			if c <= ' ' || c >= 0x7f || strings.ContainsRune(`"<>^|{}%\,;=`+"`", c) {
+				return origin{}, false
+			}
+		}
+		host = strings.ToLower(host)
 	}
-	host = strings.ToLower(host)
 	switch {
 	case scheme == "http":
 		host = strings.TrimSuffix(host, ":80")
@@ -62,6 +66,23 @@ func makeOrigin(scheme, host string) (origin, bool) {
 		host = strings.TrimSuffix(host, ":443")
 	}
 	return origin{scheme: scheme, host: host}, true
+}
+
+// isPlainHost reports what most hosts are: a name or an IPv4 address in lower case,
+// and perhaps a port. It is valid whatever else one looks at.
+func isPlainHost(host string) bool {
+	name, port, hasPort := strings.Cut(host, ":")
+	for i := 0; i < len(name); i++ {
+		if c := name[i]; c != '-' && c != '.' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	for i := 0; i < len(port); i++ {
+		if c := port[i]; c < '0' || c > '9' {
+			return false
+		}
+	}
+	return name != "" && hasPort == (port != "")
 }
 
 // browserOrigin finds the origin as the browser sees it: public_url, else what a
@@ -155,6 +176,10 @@ func originalTarget(r *http.Request) string {
 // SEC-08).
 func readings(r *http.Request) []*http.Request {
 	all := []*http.Request{r}
+	original := originalURL(r)
+	if isPlain(r.URL) && isPlain(original) && original.Path == r.URL.Path && original.RawQuery == r.URL.RawQuery {
+		return all
+	}
 	add := func(u *url.URL) {
 		for _, known := range all {
 			if known.URL.Path == u.Path && known.URL.RawQuery == u.RawQuery {
@@ -166,7 +191,7 @@ func readings(r *http.Request) []*http.Request {
 		reading.RequestURI = u.RequestURI()
 		all = append(all, &reading)
 	}
-	for _, u := range []*url.URL{r.URL, originalURL(r)} {
+	for _, u := range []*url.URL{r.URL, original} {
 		add(u)
 		for _, lenient := range lenientPaths(u) {
 			reading := *u

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -57,6 +58,22 @@ func TestMakeOrigin(t *testing.T) {
 			t.Errorf("%s %q: %v %v (%s), want %q", tt.scheme, tt.host, o, valid, o.hostname(), tt.want)
 		}
 	}
+}
+
+// What is taken without being parsed is what parsing would take, and leave as it is.
+func FuzzPlainHost(f *testing.F) {
+	for _, host := range []string{"app.example.com", "127.0.0.1:8080", "a", "a:", ":1", "-", "..", "a:1:2", "[::1]", "A.b", "a_b", "a:0x1", "a:99999999"} {
+		f.Add(host)
+	}
+	f.Fuzz(func(t *testing.T, host string) {
+		if !isPlainHost(host) {
+			return
+		}
+		u, err := url.Parse("http://" + host)
+		if err != nil || u.Host != host || u.Hostname() == "" || u.User != nil || u.Path != "" || strings.ToLower(host) != host {
+			t.Errorf("%q is no plain host: %v, %v", host, u, err)
+		}
+	})
 }
 
 // P15, SEC-05, SEC-48: public_url, else a trusted proxy's word, else the request's

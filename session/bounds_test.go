@@ -1,12 +1,16 @@
 package session
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
+
+	"github.com/gatehouse-auth/gatehouse/internal/seal"
 )
 
 func put(l *ledger[int, string], key int, at, until, now time.Time) {
@@ -93,12 +97,46 @@ func TestLedgerOfAFloorAlone(t *testing.T) {
 	}
 }
 
+// SEC-85: an answer is for its question alone, even where two questions meet in one place, and holds on to no more of a
+// request than that.
+func TestCacheKeepsQuestionsApart(t *testing.T) {
+	c := newCache(100_000)
+	header := strings.Repeat("x", 1000)
+	asked := question{seal.Purpose{Kind: "session", Scope: header[:10]}, header[10:50]}
+	c.put(asked, &opened{payload: []byte("1")})
+	if c.get(asked) == nil {
+		t.Fatal("the answer is not there")
+	}
+	for name, q := range map[string]question{
+		"another kind":     {seal.Purpose{Kind: "attempt", Scope: asked.purpose.Scope}, asked.value},
+		"another host":     {seal.Purpose{Kind: "session", Scope: "wiki"}, asked.value},
+		"moved characters": {seal.Purpose{Kind: "session", Scope: asked.purpose.Scope + "x"}, asked.value[1:]},
+		"another spelling": {asked.purpose, asked.value + "\n"},
+		"no value":         {asked.purpose, ""},
+	} {
+		c.young[maphash.String(c.seed, q.value)] = answer{asked, &opened{}} // as if the hashes were one
+		if c.get(q) != nil {
+			t.Errorf("%s gets the same answer", name)
+		}
+	}
+	c = newCache(100_000)
+	c.put(asked, &opened{})
+	for _, a := range c.young {
+		if unsafe.StringData(a.value) == unsafe.StringData(asked.value) || unsafe.StringData(a.purpose.Scope) == unsafe.StringData(asked.purpose.Scope) {
+			t.Error("an entry holds on to a whole header")
+		}
+		if a.size() < 512+len(asked.value) {
+			t.Errorf("%d bytes for a value of %d", a.size(), len(asked.value))
+		}
+	}
+}
+
 func TestCacheIsBounded(t *testing.T) {
 	c := newCache(100_000)
-	key := func(i int) [sha256.Size]byte { return sha256.Sum256(fmt.Append(nil, i)) }
+	key := func(i int) question { return question{seal.Purpose{Kind: "k", Scope: "s"}, fmt.Sprint(i)} }
 	memory := func() int {
 		total := 0
-		for _, half := range []map[[sha256.Size]byte]*opened{c.young, c.old} {
+		for _, half := range []map[uint64]answer{c.young, c.old} {
 			for _, o := range half {
 				total += o.size()
 			}

@@ -213,8 +213,11 @@ func expire(w http.ResponseWriter, cookie *http.Cookie) error {
 	return emit(w, cookie)
 }
 
-// seconds is a duration as Max-Age, which must not be 0: that would be none.
-func seconds(d time.Duration) int { return max(1, int(d/time.Second)) }
+// seconds is a duration as Max-Age, which must not be 0: that would be none. It is
+// rounded up: when something is over is decided here, and a cookie that the browser
+// drops before takes with it what is still needed (a last use, and with it the
+// session).
+func seconds(d time.Duration) int { return max(1, int((d+time.Second-1)/time.Second)) }
 
 // SetSmall sets a small cookie for maxAge. The value is the caller's, sealed
 // where it matters; over 4096 bytes with its attributes it is [ErrTooLarge].
@@ -222,9 +225,4 @@ func (c CookieConfig) SetSmall(w http.ResponseWriter, scope Scope, which Small, 
 	cookie := c.cookie(scope, string(which))
 	cookie.Value, cookie.MaxAge = value, seconds(maxAge)
 	return emit(w, cookie)
-}
-
-// ClearSmall makes the browser drop a small cookie.
-func (c CookieConfig) ClearSmall(w http.ResponseWriter, scope Scope, which Small) error {
-	return expire(w, c.cookie(scope, string(which)))
 }

@@ -26,7 +26,7 @@ type found struct{ prefix, suffix, value string }
 func (c CookieConfig) Cut(h http.Header) Cookies {
 	cookies := Cookies{config: c}
 	lines := h["Cookie"]
-	kept := make([]string, 0, len(lines))
+	var kept []string
 	for _, line := range lines {
 		if line, keep := cookies.cutLine(line); keep {
 			kept = append(kept, line)
@@ -49,25 +49,24 @@ func (c *Cookies) cutLine(line string) (string, bool) {
 		return line, true
 	}
 	before := len(c.found)
-	rest := make([]byte, 0, len(line))
+	var rest strings.Builder // of the parts so far that are not ours
 	first := true
 	for part := range strings.SplitSeq(line, ";") {
 		if c.take(part) {
 			continue
 		}
 		if !first {
-			rest = append(rest, ';')
+			rest.WriteByte(';')
 		} else if len(c.found) > before {
 			part = strings.TrimLeft(part, " \t") // it followed a separator that is gone
 		}
-		rest = append(rest, part...)
+		rest.WriteString(part)
 		first = false
 	}
 	if len(c.found) == before {
 		return line, true
 	}
-	left := string(rest)
-	return left, strings.Trim(left, "; \t") != ""
+	return rest.String(), strings.Trim(rest.String(), "; \t") != ""
 }
 
 // take keeps a cookie for us if it is ours. White space and control characters
@@ -87,6 +86,15 @@ func (c *Cookies) take(part string) bool {
 	}
 	c.found = append(c.found, found{prefix, suffix, strings.TrimFunc(value, isBlank)})
 	return true
+}
+
+// Sets tells whether a Set-Cookie line is for a cookie of ours, under any prefix and
+// suffix. A cookie without a name, which browsers send as its value alone, is read
+// as they will send it (RFC 6265bis 5.6).
+func (c CookieConfig) Sets(line string) bool {
+	part, _, _ := strings.Cut(line, ";")
+	cookies := Cookies{config: c}
+	return cookies.take(strings.TrimLeft(part, "= \t"))
 }
 
 func isBlank(r rune) bool { return r <= ' ' || r == 0x7f }

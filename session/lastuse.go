@@ -41,7 +41,7 @@ func (m *Manager) usedByCookie(live *Live) time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	cookie, err := m.open(live.ring, m.purpose(useKind, live.scope), value)
+	cookie, err := m.open(live.ring, question{m.purpose(useKind, live.scope), value})
 	if err != nil {
 		return time.Time{}
 	}

@@ -53,20 +53,20 @@ func (m *Manager) read(ctx context.Context, cookies Cookies, scope Scope) (*Live
 	if err != nil {
 		return nil, err
 	}
-	purpose := m.purpose(sessionKind, scope)
-	ring, err := m.ringFor(ctx, purpose, value)
+	q := question{m.purpose(sessionKind, scope), value}
+	ring, err := m.ringFor(ctx, value)
 	if err != nil {
 		return nil, err
 	}
-	cookie, err := m.open(ring, purpose, value)
+	cookie, err := m.open(ring, q)
 	if err != nil {
 		return nil, err
 	}
-	cookie, used, err := m.lookup(ctx, ring, purpose, value, cookie)
+	cookie, used, err := m.lookup(ctx, q, cookie)
 	if err != nil {
 		return nil, err
 	}
-	if host := cookie.session.Host; host != purpose.Scope {
+	if host := cookie.session.Host; host != q.purpose.Scope {
 		return nil, fmt.Errorf("%w: of the host %q", ErrUnreadable, host)
 	}
 	return &Live{
@@ -82,14 +82,13 @@ func (m *Manager) read(ctx context.Context, cookies Cookies, scope Scope) (*Live
 // ringFor returns a ring that knows the value's key. A key that is unknown but
 // not old may be one that another replica made just now: then the keys are read
 // again.
-func (m *Manager) ringFor(ctx context.Context, p seal.Purpose, value string) (*seal.Ring, error) {
+func (m *Manager) ringFor(ctx context.Context, value string) (*seal.Ring, error) {
 	ring, err := m.ring(ctx)
 	if err != nil {
 		return nil, err
 	}
-	_, err = ring.Fingerprint(p, value)
-	if !fromNewerKey(err) {
-		return ring, nil // and what else is wrong, opening it tells
+	if err := ring.Holds(value); err == nil || !fromNewerKey(err) {
+		return ring, nil // and what is wrong, opening it tells
 	}
 	m.keys.Refresh(ctx)
 	return m.ring(ctx)
@@ -110,20 +109,19 @@ func fromNewerKey(err error) bool {
 
 // open returns what a sealed value holds, from the cache if it was opened
 // before and its key is still in the ring.
-func (m *Manager) open(ring *seal.Ring, p seal.Purpose, value string) (*opened, error) {
-	key, err := ring.Fingerprint(p, value)
-	if err != nil {
+func (m *Manager) open(ring *seal.Ring, q question) (*opened, error) {
+	if err := ring.Holds(q.value); err != nil {
 		return nil, unopened(err)
 	}
-	if found := m.state.opened.get(key); found != nil {
+	if found := m.state.opened.get(q); found != nil {
 		return found, nil
 	}
-	payload, err := ring.Open(p, value)
+	payload, err := ring.Open(q.purpose, q.value)
 	if err != nil {
 		return nil, unopened(err)
 	}
 	cookie := &opened{payload: payload}
-	m.state.opened.put(key, cookie)
+	m.state.opened.put(q, cookie)
 	return cookie, nil
 }
 
@@ -139,7 +137,7 @@ func unopened(err error) error {
 // lookup asks the store for the session of an opened cookie, and for its last
 // use if the store keeps that. The cookie remembers the answer decoded, for as
 // long as the store has the same.
-func (m *Manager) lookup(ctx context.Context, ring *seal.Ring, p seal.Purpose, value string, cookie *opened) (*opened, time.Time, error) {
+func (m *Manager) lookup(ctx context.Context, q question, cookie *opened) (*opened, time.Time, error) {
 	var used time.Time
 	if m.server != nil {
 		generation, last, err := m.server.Peek(ctx, cookie.payload)
@@ -162,9 +160,7 @@ func (m *Manager) lookup(ctx context.Context, ring *seal.Ring, p seal.Purpose, v
 		return nil, used, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	cookie = &opened{cookie.payload, data, s}
-	if key, err := ring.Fingerprint(p, value); err == nil {
-		m.state.opened.put(key, cookie)
-	}
+	m.state.opened.put(q, cookie)
 	return cookie, used, nil
 }
 

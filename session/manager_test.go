@@ -448,6 +448,15 @@ func TestIdle(t *testing.T) {
 				t.Error("alive after 12 hours")
 			}
 		})
+		t.Run("its cookie outlives the session", func(t *testing.T) {
+			g, b := newIdleGate(t)
+			g.clock.advance(20*time.Minute + 300*time.Millisecond)
+			g.visit(b)
+			left := 12*time.Hour - 20*time.Minute - 300*time.Millisecond
+			if age, set := b.ages["__Host-gatehouse_u"]; set && time.Duration(age)*time.Second < left {
+				t.Errorf("Max-Age %d, and the session has %s left", age, left)
+			}
+		})
 		t.Run("never used again", func(t *testing.T) {
 			g, b := newIdleGate(t)
 			g.clock.advance(30*time.Minute - time.Second)

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testop"
 )
 
 // Caddy is one Caddy process with a storage of its own.
@@ -122,25 +124,60 @@ func (c *Caddy) Reload(caddyfile string) {
 
 // TryReload is Reload for a Caddyfile that may be refused; the old one then goes on.
 func (c *Caddy) TryReload(caddyfile string) error {
-	req, err := http.NewRequest(http.MethodPost, "http://localhost/load", strings.NewReader(withGlobals(caddyfile)))
-	if err != nil {
-		return err
+	header := http.Header{
+		"Content-Type":  {"text/caddyfile"},
+		"Cache-Control": {"must-revalidate"}, // the same Caddyfile is loaded again too
 	}
-	req.Header.Set("Content-Type", "text/caddyfile")
-	req.Header.Set("Cache-Control", "must-revalidate") // the same Caddyfile is loaded again too
-	res, err := c.admin.Do(req)
+	status, body, err := c.ask(http.MethodPost, "/load", header, withGlobals(caddyfile))
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		return fmt.Errorf("reload: %w", err)
+	if status != http.StatusOK {
+		return fmt.Errorf("reload: status %d: %s", status, body)
 	}
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("reload: %s: %s", res.Status, body)
+	// Until the old configuration's socket is closed, the system may give it connections that it closes with it.
+	if !eventually(10*time.Second, func() bool { return listeners(c.Port) <= 1 }) {
+		return errors.New("reload: the old configuration still listens")
 	}
 	return nil
+}
+
+// ask makes a request of the admin endpoint that may be made twice. The endpoint of before a reload still takes
+// connections while it stops, and closes them without an answer: then the one of after it is asked.
+func (c *Caddy) ask(method, path string, header http.Header, body string) (status int, answer []byte, err error) {
+	eventually(10*time.Second, func() bool {
+		var req *http.Request
+		if req, err = http.NewRequest(method, "http://localhost"+path, strings.NewReader(body)); err != nil {
+			return true
+		}
+		req.Header = header
+		var res *http.Response
+		if res, err = c.admin.Do(req); err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		status = res.StatusCode
+		answer, err = io.ReadAll(res.Body)
+		return err == nil
+	})
+	return status, answer, err
+}
+
+// listeners is how many sockets listen at a port of IPv4; 0 where the system does not tell.
+func listeners(port string) int {
+	table, err := os.ReadFile("/proc/net/tcp")
+	number, errPort := strconv.Atoi(port)
+	if err != nil || errPort != nil {
+		return 0
+	}
+	count := 0
+	for line := range strings.Lines(string(table)) {
+		fields := strings.Fields(line) // number, local address, remote address, state: 0A listens
+		if len(fields) > 3 && fields[3] == "0A" && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", number)) {
+			count++
+		}
+	}
+	return count
 }
 
 // Restart stops the process and starts another with the same port and storage.
@@ -245,32 +282,10 @@ func withGlobals(caddyfile string) string {
 	return "{" + options + "}\n" + caddyfile
 }
 
-// freePort is a port of 127.0.0.1 that stays free until somebody listens on it by number: a socket that is bound and
-// never listens keeps it, for the length of the test, from everyone whose port the kernel picks (a connection going out
-// from another test too), and SO_REUSEADDR on both sides lets the process that was told the number have it.
+// freePort is a port of 127.0.0.1 that stays free, for the length of the test, until somebody listens on it by number.
 func freePort(t *testing.T) string {
 	t.Helper()
-	syscall.ForkLock.RLock() // no child may inherit the socket
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	if err == nil {
-		syscall.CloseOnExec(fd)
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	err = errors.Join(
-		syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
-		syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strconv.Itoa(name.(*syscall.SockaddrInet4).Port)
+	return testop.FreePort(t)
 }
 
 // eventually tries until something holds or the time is over.
@@ -314,12 +329,7 @@ func (c *Caddy) goroutines() int {
 // goroutineProfile is what they do.
 func (c *Caddy) goroutineProfile() string {
 	c.t.Helper()
-	response, err := c.admin.Get("http://localhost/debug/pprof/goroutine?debug=1")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	profile, err := io.ReadAll(response.Body)
+	_, profile, err := c.ask(http.MethodGet, "/debug/pprof/goroutine?debug=1", nil, "")
 	if err != nil {
 		c.t.Fatal(err)
 	}

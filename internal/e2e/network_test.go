@@ -86,14 +86,15 @@ func startForwardProxy(t *testing.T, server string) *forwardProxy {
 			return
 		}
 		defer upstream.Close()
-		w.WriteHeader(http.StatusOK)
 		client, _, err := w.(http.Hijacker).Hijack()
 		if err != nil {
 			return
 		}
 		defer client.Close()
-		go io.Copy(upstream, client) //nolint:errcheck // ends with the connection
-		io.Copy(client, upstream)    //nolint:errcheck // ends with the connection
+		// Not before: what the client sends next would be read ahead by the server.
+		io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n") //nolint:errcheck // ends with the connection
+		go io.Copy(upstream, client)                      //nolint:errcheck // ends with the connection
+		io.Copy(client, upstream)                         //nolint:errcheck // ends with the connection
 	}))
 	t.Cleanup(p.Close)
 	return p

@@ -386,7 +386,7 @@ func TestLogsHoldNoSecret(t *testing.T) {
 	b := NewBrowser(t)
 	page := b.Navigate(s.HTTP() + "/")
 	cookie := b.Jar.Cookie("gatehouse").Value
-	if !eventually(5*time.Second, func() bool {
+	if !eventually(20*time.Second, func() bool {
 		b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, "")
 		return s.OP.Calls(testop.Token) > 1
 	}) {

@@ -46,7 +46,7 @@ http://localhost:{$PORT} {
 // Each way in which a session is none, with its reason.
 func TestSessionRefusals(t *testing.T) {
 	t.Parallel()
-	s := StartSite(t, siteWith("lifetime 2s", "header X-Name name"))
+	s := StartSite(t, siteWith("lifetime 5s", "header X-Name name"))
 	b := NewBrowser(t)
 	wantReason(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/", nil, ""), http.StatusUnauthorized, "no_session")
 	seen(t, b.Navigate(s.HTTP()+"/"))
@@ -69,7 +69,7 @@ func TestSessionRefusals(t *testing.T) {
 		}
 	}
 	wantReason(t, withCookies(t, s.HTTP()+"/", &cookie, &cookie), http.StatusUnauthorized, "session_unreadable")
-	if !eventually(5*time.Second, func() bool { return withCookies(t, s.HTTP()+"/", &cookie).Status != http.StatusOK }) {
+	if !eventually(20*time.Second, func() bool { return withCookies(t, s.HTTP()+"/", &cookie).Status != http.StatusOK }) {
 		t.Fatal("the session outlives its lifetime")
 	}
 	wantReason(t, withCookies(t, s.HTTP()+"/", &cookie), http.StatusUnauthorized, "session_expired")

@@ -268,7 +268,7 @@ func TestRefreshInterval(t *testing.T) {
 			client_id     {$CLIENT_ID}
 			client_secret {$CLIENT_SECRET}
 			userinfo      required
-			refresh_interval 2s
+			refresh_interval 4s
 		}`, 1)
 	noExpiry := func(p *testop.Provider) {
 		p.Set(func(b *testop.Behaviour) { b.TokenResponse = testop.Edit{"expires_in": testop.Absent} })
@@ -280,19 +280,21 @@ func TestRefreshInterval(t *testing.T) {
 		t.Errorf("refreshed at once: %d calls", s.OP.Calls(testop.Token))
 	}
 	for round := 2; round <= 3; round++ {
-		time.Sleep(2100 * time.Millisecond)
+		time.Sleep(4100 * time.Millisecond)
 		for range 3 {
 			if page := b.Fetch(s.HTTP(), "GET", s.HTTP()+"/", nil, ""); page.Status != http.StatusOK {
 				t.Fatalf("%d %s", page.Status, reason(page))
 			}
 		}
-		if token, userinfo := s.OP.Calls(testop.Token), s.OP.Calls(testop.UserInfo); token != round || userinfo != round {
-			t.Errorf("round %d: %d calls of token, %d of userinfo", round, token, userinfo)
+		calls := func() [2]int { return [2]int{s.OP.Calls(testop.Token), s.OP.Calls(testop.UserInfo)} }
+		eventually(10*time.Second, func() bool { return calls() == [2]int{round, round} })
+		if got := calls(); got != [2]int{round, round} {
+			t.Errorf("round %d: %v calls of token and userinfo", round, got)
 		}
 	}
 	s.OP.Set(func(b *testop.Behaviour) { b.RefreshedIDToken = testop.Edit{"iss": testop.Append("1")} })
-	time.Sleep(2100 * time.Millisecond)
-	wantReason(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/", nil, ""), http.StatusUnauthorized, "session_ended")
+	time.Sleep(4100 * time.Millisecond)
+	s.waitReason(b, http.StatusUnauthorized, "session_ended")
 	if calls := s.OP.Calls(testop.UserInfo); calls != 3 {
 		t.Errorf("userinfo was called %d times, want 3", calls)
 	}

@@ -133,6 +133,21 @@ func (r *Ring) Seal(p Purpose, plaintext []byte) (string, error) {
 	return value, nil
 }
 
+// Derive makes a secret for another use of each key, in the ring's order: the first
+// is the one to use now, the others may still be known to somebody. kind is a constant
+// of the program, size at most 8160 bytes.
+func (r *Ring) Derive(kind string, size int) ([][]byte, error) {
+	secrets := make([][]byte, 0, len(r.keys))
+	for _, key := range r.keys {
+		secret, err := subkey(key.secret, "derive", kind, size)
+		if err != nil {
+			return nil, err
+		}
+		secrets = append(secrets, secret)
+	}
+	return secrets, nil
+}
+
 // Open returns what was sealed for p. Its errors are [ErrMalformed],
 // [ErrForged] and [*UnknownKeyError].
 func (r *Ring) Open(p Purpose, value string) ([]byte, error) {
@@ -159,19 +174,12 @@ func (r *Ring) Open(p Purpose, value string) ([]byte, error) {
 	return plaintext, nil
 }
 
-// Fingerprint identifies the question "what does value hold for p, under the
-// ring's keys?", so that a cache may answer it instead of [Ring.Open]: it is
-// the SHA-256 over the length-prefixed purpose, key ID and text. It refuses a
-// value whose key the ring does not hold (any longer), and one too long.
-//
-// Only what Open accepted may be stored under a fingerprint: then two
-// spellings of one value never meet, because Open knows only one.
-func (r *Ring) Fingerprint(p Purpose, value string) ([sha256.Size]byte, error) {
-	key, text, err := r.parse(value)
-	if err != nil {
-		return [sha256.Size]byte{}, err
-	}
-	return sha256.Sum256(lengthPrefixed(p.Kind, p.Scope, key.id, text)), nil
+// Holds tells whether the ring (still) holds the key that a value names, without
+// opening it: nil, [ErrMalformed] or [*UnknownKeyError]. Whoever remembers what
+// Open returned asks this first.
+func (r *Ring) Holds(value string) error {
+	_, _, err := r.parse(value)
+	return err
 }
 
 // parse splits a value and finds its key, before any costly work.

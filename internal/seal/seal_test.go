@@ -236,8 +236,8 @@ func TestUnknownKey(t *testing.T) {
 			if _, err := ring.Open(purpose, value); !errors.As(err, &unknown) || unknown.ID != test.value.ID || unknown.Newer != test.newer {
 				t.Errorf("Open: %v, newer %v; want newer %v", err, unknown != nil && unknown.Newer, test.newer)
 			}
-			if _, err := ring.Fingerprint(purpose, value); !errors.As(err, &unknown) {
-				t.Errorf("Fingerprint: %v, want an unknown key", err)
+			if err := ring.Holds(value); !errors.As(err, &unknown) {
+				t.Errorf("Holds: %v, want an unknown key", err)
 			}
 		})
 	}
@@ -341,41 +341,24 @@ func TestKeyShowsNoSecret(t *testing.T) {
 	}
 }
 
-// SEC-85: distinct questions never share an answer.
-func TestFingerprint(t *testing.T) {
+// SEC-85: what was opened before counts only while its key is there.
+func TestHolds(t *testing.T) {
 	first, second := testKey(t, 1, epoch), testKey(t, 2, epoch)
-	ring := testRing(t, first, second)
-	value := mustSeal(t, ring, purpose, "x")
-	base, err := ring.Fingerprint(purpose, value)
-	if err != nil {
-		t.Fatal(err)
+	value := mustSeal(t, testRing(t, first), purpose, "x")
+	if err := testRing(t, second, first).Holds(value); err != nil {
+		t.Errorf("of the second key: %v", err)
 	}
-	if again, _ := testRing(t, first).Fingerprint(purpose, value); again != base {
-		t.Error("one question has two fingerprints")
+	var unknown *seal.UnknownKeyError
+	if err := testRing(t, second).Holds(value); !errors.As(err, &unknown) {
+		t.Errorf("of a key that was retired: %v, want UnknownKeyError", err)
 	}
-	seen := map[[32]byte]string{base: "itself"}
-	for name, question := range map[string]struct {
-		p     seal.Purpose
-		value string
-	}{
-		"another host":     {seal.Purpose{Kind: "session", Scope: "wiki.example.com"}, value},
-		"another kind":     {seal.Purpose{Kind: "attempt", Scope: purpose.Scope}, value},
-		"moved characters": {seal.Purpose{Kind: "sessiona", Scope: "pp.example.com"}, value},
-		"another key ID":   {purpose, strings.Replace(value, first.ID, second.ID, 1)},
-		"another spelling": {purpose, value + "\n"},
-		"another text":     {purpose, mustSeal(t, ring, purpose, "x")},
+	for name, value := range map[string]string{
+		"too long": "v1." + first.ID + "." + strings.Repeat("a", seal.MaxSealed),
+		"no text":  "v1." + first.ID, "no key": "v1..x", "another version": "v2." + first.ID + ".x", "empty": "",
 	} {
-		got, err := ring.Fingerprint(question.p, question.value)
-		if other, taken := seen[got]; err != nil || taken {
-			t.Errorf("%s: like %s, %v", name, other, err)
+		if err := testRing(t, first).Holds(value); !errors.Is(err, seal.ErrMalformed) {
+			t.Errorf("%s: %v, want ErrMalformed", name, err)
 		}
-		seen[got] = name
-	}
-	if _, err := testRing(t, second).Fingerprint(purpose, value); err == nil {
-		t.Error("a value whose key was retired has a fingerprint")
-	}
-	if _, err := ring.Fingerprint(purpose, "v1."+first.ID+"."+strings.Repeat("a", seal.MaxSealed)); !errors.Is(err, seal.ErrMalformed) {
-		t.Errorf("too long: %v, want ErrMalformed", err)
 	}
 }
 
@@ -519,4 +502,33 @@ func FuzzOpen(f *testing.F) {
 			t.Fatalf("Open = %q, %v; want %q", got, err, plaintext)
 		}
 	})
+}
+
+// A derived secret belongs to its key and its kind, and to no cookie or record.
+func TestDerive(t *testing.T) {
+	one, two := testKey(t, 1, epoch), testKey(t, 2, epoch.Add(time.Hour))
+	derive := func(ring *seal.Ring, kind string) []string {
+		t.Helper()
+		secrets, err := ring.Derive(kind, 48)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts := make([]string, len(secrets))
+		for i, secret := range secrets {
+			if texts[i] = string(secret); len(secret) != 48 || bytes.Contains(secret, bytes.Repeat([]byte{1}, 8)) {
+				t.Errorf("%x", secret)
+			}
+		}
+		return texts
+	}
+	both := derive(testRing(t, two, one), "assertion")
+	if alone := derive(testRing(t, one), "assertion"); len(both) != 2 || both[1] != alone[0] || both[0] == both[1] {
+		t.Errorf("not one for each key, in the ring's order")
+	}
+	if other := derive(testRing(t, one), "other"); other[0] == both[1] {
+		t.Error("two kinds have one secret")
+	}
+	if _, err := testRing(t, one).Derive("assertion", 1<<20); err == nil {
+		t.Error("more than HKDF gives")
+	}
 }

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+func TestQuartiles(t *testing.T) {
+	got := quartilesOf([]float64{5, 1, 4, 2, 3})
+	if want := (quartiles{2, 3, 4}); got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := quartilesOf([]float64{1, 2}); got != (quartiles{1.25, 1.5, 1.75}) {
+		t.Errorf("of two: %v", got)
+	}
+}
+
+// The ratio is taken in each round, so that a round in which the machine was slow counts as any other.
+func TestRatiosAreOfOneRound(t *testing.T) {
+	plain, gate := &row{cpu: []float64{10, 100, 20}}, &row{cpu: []float64{11, 110, 22}}
+	for _, r := range []*row{plain, gate} {
+		r.rate, r.p50, r.p99 = r.cpu, r.cpu, r.cpu
+	}
+	got := summarize([]*row{plain, gate})[1].Plain
+	if got.Q1 < 1.099 || got.Q3 > 1.101 {
+		t.Errorf("got %v, want 1.1 in every round", got)
+	}
+}
+
+func TestAnswersAreChecked(t *testing.T) {
+	for _, tt := range []struct {
+		name, head string
+		length     int
+		ok         bool
+	}{
+		{"an answer", "HTTP/1.1 200 OK\r\nServer: Caddy\r\nContent-Length: 12\r\n", 12, true},
+		{"refused", "HTTP/1.1 401 Unauthorized\r\nContent-Length: 12\r\n", 0, false},
+		{"sent to sign in", "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n", 0, false},
+		{"no length", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", 0, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			length, err := contentLength([]byte(tt.head))
+			if (err == nil) != tt.ok || length != tt.length {
+				t.Errorf("got %d, %v", length, err)
+			}
+		})
+	}
+}
+
+func TestMicroseconds(t *testing.T) {
+	if got := microseconds(1500 * time.Nanosecond); got != 1.5 {
+		t.Errorf("got %v", got)
+	}
+}

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testop"
+)
+
+// row is one kind of request to one server, and what was measured of it in each round.
+type row struct {
+	name     string
+	process  *process
+	pids     []int
+	senders  []*sender
+	cookie   int  // bytes of the Cookie header
+	own      *row // an unprotected route of the same process
+	carrying *row // plain Caddy that carries as many bytes of Cookie to the upstream
+
+	cpu, rate, p50, p99 []float64 // microseconds a request, requests a second, microseconds
+	rss                 int64     // bytes, after the last round
+}
+
+// kind is a row of the gate's before anybody has signed in.
+type kind struct {
+	name, site, path string
+	cookie           int // about so many bytes; 0: as many as it takes
+	groups           int
+}
+
+// kinds are what is measured of the gate. A row for bearer tokens belongs here
+// when there are any.
+func (b *bench) kinds() []kind {
+	all := []kind{
+		{"gate, cookie of 300 B", "cookie", "/", 300, 1},
+		{"gate, cookie of 1 KB", "cookie", "/", 1024, 1},
+		{"gate, cookie of 3 KB", "cookie", "/", 3072, 1},
+		{"gate, cookie, idle_timeout", "idle", "/", 0, 1},
+		{"gate, cookie, 100 groups", "cookie", "/", 0, 100},
+		{"gate, memory", "memory", "/", 0, 1},
+		{"gate, memory, 100 groups", "memory", "/", 0, 100},
+	}
+	if b.options.redis != "" {
+		all = append(all, kind{"gate, redis", "redis", "/", 0, 1}, kind{"gate, redis, 100 groups", "redis", "/", 0, 100})
+	}
+	return all
+}
+
+// rows signs in everybody, and opens the connections. The first row is what all
+// others are compared with.
+func (b *bench) rows(ctx context.Context) ([]*row, error) {
+	plain, err := b.row("plain Caddy", b.plain, "plain", "/", "")
+	if err != nil {
+		return nil, err
+	}
+	open, err := b.row("gate's process, unprotected", b.gate, "unprotected", "/", "")
+	if err != nil {
+		return nil, err
+	}
+	public, err := b.row("gate, public path", b.gate, "cookie", "/public/", "")
+	if err != nil {
+		return nil, err
+	}
+	public.own = open
+	rows := []*row{plain, open}
+	if b.wants(public.name) {
+		rows = append(rows, public)
+	}
+	for _, k := range b.kinds() {
+		if !b.wants(k.name) {
+			continue
+		}
+		cookie, err := b.signIn(ctx, k)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", k.name, err)
+		}
+		r, err := b.row(k.name, b.gate, k.site, k.path, cookie)
+		if err != nil {
+			return nil, err
+		}
+		r.own = open
+		if r.carrying, err = b.row("plain Caddy, same bytes", b.plain, "plain", "/", "other="+strings.Repeat("x", len(cookie)-len("other="))); err != nil {
+			return nil, err
+		}
+		rows = append(rows, r.carrying, r)
+	}
+	for _, p := range b.others {
+		r, err := b.otherRow(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, r)
+	}
+	return rows, nil
+}
+
+func (b *bench) wants(name string) bool { return strings.Contains(name, b.options.only) }
+
+// row opens the connections of a row.
+func (b *bench) row(name string, p *process, site, path, cookie string) (*row, error) {
+	header := b.header(cookie)
+	address := "127.0.0.1:" + b.ports[site]
+	senders, err := newSenders(b.options.connections, address, "localhost:"+b.ports[site], path, header)
+	if err != nil {
+		return nil, err
+	}
+	pids, err := p.tree()
+	return &row{name: name, process: p, pids: pids, senders: senders, cookie: len(cookie)}, err
+}
+
+// header is what a browser sends with a request of a page's script, or nothing
+// beside the cookie.
+func (b *bench) header(cookie string) http.Header {
+	header := http.Header{
+		"User-Agent":      {"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
+		"Accept":          {"*/*"},
+		"Accept-Language": {"en-US,en;q=0.5"},
+		"Accept-Encoding": {"gzip, deflate, br, zstd"},
+		"Referer":         {"http://localhost/page"},
+		"Connection":      {"keep-alive"},
+		"Sec-Fetch-Dest":  {"empty"},
+		"Sec-Fetch-Mode":  {"cors"},
+		"Sec-Fetch-Site":  {"same-origin"},
+		"Priority":        {"u=4"},
+	}
+	if b.options.bare {
+		header = http.Header{}
+	}
+	if cookie != "" {
+		header.Set("Cookie", cookie)
+	}
+	return header
+}
+
+// signIn signs somebody in whose Cookie header has the size that is wanted. What
+// fills it is found by trying: of each byte in a session about 16/9 stand in the
+// cookie, since it is encoded in base64 twice.
+func (b *bench) signIn(ctx context.Context, k kind) (string, error) {
+	filler := 0
+	for range 4 {
+		claims := testop.Edit{"groups": groups(k.groups)}
+		if filler > 0 {
+			claims["filler"] = strings.Repeat("x", filler)
+		}
+		b.provider.Set(func(behaviour *testop.Behaviour) {
+			behaviour.IDToken = claims
+			behaviour.NoRefreshToken = k.cookie > 0 && k.cookie < 512
+		})
+		cookie, err := signIn(ctx, "http://localhost:"+b.ports[k.site], "/seen", "X-Forwarded-User", b.provider.User.Subject)
+		if err != nil {
+			return "", err
+		}
+		missing := k.cookie - len(cookie)
+		if k.cookie == 0 || missing <= 0 || missing < k.cookie/20 {
+			return cookie, nil
+		}
+		filler += max(1, missing*9/16)
+	}
+	return "", errors.New("the cookie does not become as large as it should")
+}
+
+// groups are so many groups, staff among them.
+func groups(count int) []string {
+	names := []string{"staff"}
+	for i := 1; i < count; i++ {
+		names = append(names, fmt.Sprintf("department-%03d", i))
+	}
+	return names
+}
+
+// measure loads every row once in each round, each time in another order, so that
+// what else the machine does and what stands in its caches falls on all of them
+// alike. What comes before the first round counts for nothing: it fills pools.
+func measure(ctx context.Context, rows []*row, o options) error {
+	for round := -1; round < o.rounds; round++ {
+		order := slices.Clone(rows)
+		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		for _, r := range order {
+			if err := r.measure(ctx, o.round, round >= 0); err != nil {
+				return fmt.Errorf("%s: %w", r.name, err)
+			}
+		}
+	}
+	for _, r := range rows {
+		var err error
+		if r.rss, err = rss(r.pids); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measure is one round of one row.
+func (r *row) measure(ctx context.Context, duration time.Duration, counts bool) error {
+	before, err := cpu(r.pids)
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	took, err := load(ctx, r.senders, duration)
+	if err != nil {
+		return err
+	}
+	elapsed := time.Since(begun)
+	after, err := cpu(r.pids)
+	if err != nil || !counts {
+		return err
+	}
+	slices.Sort(took)
+	count := float64(len(took))
+	r.cpu = append(r.cpu, microseconds(after-before)/count)
+	r.rate = append(r.rate, count/elapsed.Seconds())
+	r.p50 = append(r.p50, microseconds(took[len(took)/2]))
+	r.p99 = append(r.p99, microseconds(took[len(took)*99/100]))
+	return nil
+}
+
+func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// quartiles are the values below which a quarter, half and three quarters of all lie.
+type quartiles struct {
+	Q1     float64 `json:"q1"`
+	Median float64 `json:"median"`
+	Q3     float64 `json:"q3"`
+}
+
+func quartilesOf(values []float64) quartiles {
+	sorted := slices.Sorted(slices.Values(values))
+	at := func(part float64) float64 {
+		place := part * float64(len(sorted)-1)
+		low := int(math.Floor(place))
+		high := min(low+1, len(sorted)-1)
+		return sorted[low] + (sorted[high]-sorted[low])*(place-float64(low))
+	}
+	return quartiles{at(0.25), at(0.5), at(0.75)}
+}
+
+// ratios divides what was measured in each round by what the other had in that round.
+func ratios(values, by []float64) []float64 {
+	result := make([]float64, len(values))
+	for i := range values {
+		result[i] = values[i] / by[i]
+	}
+	return result
+}

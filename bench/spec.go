@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"text/template"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testop"
+)
+
+// spec describes another server, so that it is measured like the gate: signed in
+// at the same provider, in front of the same application. Its texts are
+// text/template over [setting].
+type spec struct {
+	Name    string              `json:"name"`
+	Command []string            `json:"command"` // stays in the foreground
+	Files   map[string][]string `json:"files"`   // to be written into its folder first: name to lines
+	Env     []string            `json:"env"`
+	URL     string              `json:"url"`    // what is loaded: a whole site
+	Header  string              `json:"header"` // in which the upstream finds the user
+}
+
+// setting is what the texts of a spec may name.
+type setting struct {
+	Issuer, Discovery, ClientID, ClientSecret string
+	Upstream                                  string // host:port
+	Port, Dir                                 string // its own
+}
+
+// other is a server from a spec that runs.
+type other struct {
+	spec spec
+	port string
+}
+
+// startSpec starts what a file describes; one whose command is not installed is left
+// out, and it is said.
+func (b *bench) startSpec(ctx context.Context, file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var s spec
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&s); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if len(s.Command) == 0 {
+		return fmt.Errorf("%s: no command", file)
+	}
+	if _, err := exec.LookPath(s.Command[0]); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %s is left out: %v\n", s.Name, err)
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "gatehouse-bench-")
+	if err != nil {
+		return err
+	}
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	in := setting{
+		b.provider.Issuer(), b.provider.URL(testop.Discovery), b.provider.ClientID, b.provider.ClientSecret,
+		b.upstream, port, dir,
+	}
+	if err := s.fill(in); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	for name, lines := range s.Files {
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+			return err
+		}
+	}
+	p, err := startProcess(s.Name, dir, s.Env, s.Command)
+	if err != nil {
+		return err
+	}
+	p.other = &other{s, port}
+	b.others = append(b.others, p)
+	return p.listening(ctx, "127.0.0.1:"+port)
+}
+
+// fill puts the setting into every text.
+func (s *spec) fill(in setting) error {
+	fill := func(text *string) error {
+		parsed, err := template.New(s.Name).Option("missingkey=error").Parse(*text)
+		if err != nil {
+			return err
+		}
+		var filled strings.Builder
+		if err := parsed.Execute(&filled, in); err != nil {
+			return err
+		}
+		*text = filled.String()
+		return nil
+	}
+	texts := []*string{&s.URL}
+	for i := range s.Command {
+		texts = append(texts, &s.Command[i])
+	}
+	for i := range s.Env {
+		texts = append(texts, &s.Env[i])
+	}
+	for _, lines := range s.Files {
+		for i := range lines {
+			texts = append(texts, &lines[i])
+		}
+	}
+	for _, text := range texts {
+		if err := fill(text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// otherRow signs in at another server and opens the connections to it.
+func (b *bench) otherRow(ctx context.Context, p *process) (*row, error) {
+	site := strings.TrimSuffix(p.other.spec.URL, "/")
+	cookie, err := signIn(ctx, site, "/seen", p.other.spec.Header, b.provider.User.Subject)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.name, err)
+	}
+	_, host, _ := strings.Cut(site, "://")
+	senders, err := newSenders(b.options.connections, "127.0.0.1:"+p.other.port, host, "/", b.header(cookie))
+	if err != nil {
+		return nil, err
+	}
+	pids, err := p.tree()
+	return &row{name: p.name, process: p, pids: pids, senders: senders, cookie: len(cookie)}, err
+}
