@@ -25,13 +25,12 @@ import (
 type bearer struct {
 	server *authflow.ResourceServer
 	// issuers are whose tokens count: the site's providers, and further ones.
-	issuers []*provider
-	scopes  []string // that every token must have
-	only    bool     // no sessions here
-	bound   bool     // bound tokens only
-	nonces  bool     // proofs need a nonce of ours
-	// resources are the audiences that are addresses, by audience.
-	resources map[string]resource
+	issuers   []*provider
+	scopes    []string   // that every token must have
+	only      bool       // no sessions here
+	bound     bool       // bound tokens only
+	nonces    bool       // proofs need a nonce of ours
+	resources []resource // the audiences that are addresses
 }
 
 // caller is who calls with an access token, in the form that rules and headers read.
@@ -56,6 +55,10 @@ func (g *Gate) provisionBearer(caddy.Context) error {
 	if b.scopes, err = resolveAll("bearer: scopes", c.Scopes); err != nil {
 		return err
 	}
+	claim, err := resolveOptional("bearer: audience_claim", c.AudienceClaim)
+	if err != nil {
+		return err
+	}
 	if c.Introspect && len(g.providers) != 1 {
 		return errors.New("bearer: introspect: a token that only its issuer can read does not say whose it is; with several providers nobody can be asked")
 	}
@@ -67,7 +70,7 @@ func (g *Gate) provisionBearer(caddy.Context) error {
 		clients[i] = p.client
 	}
 	b.server, err = authflow.NewResourceServer(authflow.ResourcePolicy{
-		Audiences: audiences, AudienceClaim: c.AudienceClaim, Algs: c.Alg, AnyType: c.AnyType, Introspect: c.Introspect,
+		Audiences: audiences, AudienceClaim: claim, Algs: c.Alg, AnyType: c.AnyType, Introspect: c.Introspect,
 		Prepare: func(t *authflow.AccessToken) (any, error) { return g.callerOf(b, t) },
 	}, clients...)
 	if err != nil {

@@ -22,6 +22,7 @@ func TestBearerIsRefused(t *testing.T) {
 		{"SEC-83 no audience", oneProvider, `"bearer": {}`, "audience"},
 		{"SEC-11 an empty audience", oneProvider, `"bearer": {"audience": [""]}`, "empty"},
 		{"an audience that a request chooses", oneProvider, `"bearer": {"audience": ["https://{http.request.host}"]}`, "http.request.host"},
+		{"an audience claim that is not there", oneProvider, `"bearer": {"audience": ["a"], "audience_claim": "{env.NOPE_NOPE}"}`, "NOPE_NOPE"},
 		{"SEC-81 alg HS256", oneProvider, `"bearer": {"audience": ["a"], "alg": ["HS256"]}`, "HS256"},
 		{"an empty scope", oneProvider, `"bearer": {"audience": ["a"], "scopes": [""]}`, "empty"},
 		{"unknown word", oneProvider, `"bearer": {"audience": ["a"], "audiences": ["a"]}`, "audiences"},
