@@ -182,11 +182,18 @@ func (g *Gate) forward(r *http.Request, v *visit, who *identity) error {
 			continue
 		}
 		token := tokenOf(s, f.Token)
-		if f.Token == assertion {
+		switch {
+		case f.Token == assertion:
 			var err error
 			if token, err = g.assert(r, v, who); err != nil {
 				return err
 			}
+		case v.brought != nil:
+			token = v.brought.toForward(f.Token)
+		}
+		if token.Empty() {
+			delete(r.Header, f.Header)
+			continue
 		}
 		r.Header[f.Header] = []string{headerValue(f.Header, authflow.TokenTypeBearer, token)}
 	}

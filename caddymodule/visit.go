@@ -42,9 +42,13 @@ type visit struct {
 	asked       bool // another proxy asks about a request, and has its body
 	// authenticated: basic_auth has passed somebody before us.
 	authenticated bool
-	replayed      bool   // a form that was sent before the sign-in
-	watched       bool   // the request is cut when its session ends
-	bound         *bound // an access token that the transport sends
+	replayed      bool // a form that was sent before the sign-in
+	watched       bool // the request is cut when its session ends
+	// brought is the access token of the request, which then counts alone. It is in
+	// sent, the headers that a program sends it in, before `forward` takes them.
+	brought *brought
+	sent    struct{ authorization, proofs []string }
+	bound   *bound // an access token that the transport sends
 	// answer is what the upstream answers by, once a gate has let the request pass.
 	answer *privateWriter
 	// demanded are the providers that every protecting gate so far accepts.
@@ -63,6 +67,7 @@ func (g *Gate) receive(r *http.Request) (*visit, error) {
 		return v, nil
 	}
 	v := &visit{gate: g, cookies: g.cookies.Cut(r.Header), clean: g.names}
+	v.sent.authorization, v.sent.proofs = r.Header["Authorization"], r.Header["Dpop"]
 	clearIdentity(r, g.names)
 	reduceConnection(r.Header)
 	caddyhttp.SetVar(r.Context(), visitVar, v)
@@ -94,6 +99,7 @@ func (g *Gate) conflict(v *visit) error {
 		{"base_path", g.BasePath != "" && g.basePath != outer.basePath},
 		{"public_url", g.PublicURL != "" && g.publicOrigin != outer.publicOrigin},
 		{"session", g.Session != nil && !reflect.DeepEqual(g.sessionConfig, outer.sessionConfig)},
+		{"bearer", g.Bearer != nil},
 		{"pages", g.Pages != nil},
 		{"errors", g.Errors != "" && g.passErrors != outer.passErrors},
 		{"return_to", len(g.ReturnTo) > 0 && !slices.Equal(g.returnTo, outer.returnTo)},
