@@ -258,7 +258,7 @@ func isPlain(u *url.URL) bool {
 	}
 	for i := 0; i < len(u.Path); i++ {
 		switch c := u.Path[i]; {
-		case c <= ' ', c == 0x7f, c == '%', c == '\\', c == ';', c == '?', c == '#':
+		case c <= ' ', c >= 0x7f, c == '%', c == '\\', c == ';', c == '?', c == '#':
 			return false
 		case c == '/' && i+1 < len(u.Path) && (u.Path[i+1] == '/' || u.Path[i+1] == '.'):
 			return false
