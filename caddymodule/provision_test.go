@@ -97,6 +97,8 @@ func TestJSONIsRefused(t *testing.T) {
 		{"token into an identity header", oneProvider, `, "forward": [{"token": "access_token", "header": "X-Forwarded-User"}]`, "twice"},
 		{"token into a claim's header, as CGI has it", oneProvider, `, "header": [{"name": "X-Team", "claim": "team"}], "forward": [{"token": "access_token", "header": "XTeam"}]`, "twice"},
 		{"two tokens into one header", oneProvider, `, "forward": [{"token": "access_token", "header": "Authorization"}, {"token": "id_token", "header": "authorization"}]`, "twice"},
+		{"ID token of a provider that issues none", github, `, "allow": [{"any": true}], "forward": [{"token": "id_token"}]`, "issues no ID tokens"},
+		{"access token of plain OAuth 2.0", github, `, "allow": [{"any": true}], "forward": [{"token": "access_token"}]`, ""},
 		{"base_path with a query", oneProvider, `, "base_path": "/a?b"`, "base_path"},
 		{"base_path without slash", oneProvider, `, "base_path": "auth"`, "base_path"},
 		{"public_url with a path", oneProvider, `, "public_url": "https://app.example.com/x"`, "public_url"},
