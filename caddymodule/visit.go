@@ -32,6 +32,9 @@ type visit struct {
 	live    *session.Live
 	loadErr error
 
+	// deciding: no gate has let the request pass yet, nor refused it. Who is signed in
+	// cannot be a condition of that.
+	deciding bool
 	clean    nameSet   // the identity headers that hold nothing but what gates have set
 	identity *identity // who passed, or nil; placeholders read it
 	refused  *identity // who did not, for the page that says so
@@ -58,7 +61,7 @@ func (g *Gate) receive(r *http.Request) (*visit, error) {
 		v.clean = v.clean.and(g.own)
 		return v, nil
 	}
-	v := &visit{gate: g, cookies: g.cookies.Cut(r.Header), clean: g.names}
+	v := &visit{gate: g, cookies: g.cookies.Cut(r.Header), clean: g.names, deciding: true}
 	clearIdentity(r, g.names)
 	reduceConnection(r.Header)
 	caddyhttp.SetVar(r.Context(), visitVar, v)
@@ -157,7 +160,7 @@ func (v *visit) deliver(w http.ResponseWriter) (bool, error) {
 
 // identify tells the upstream and the placeholders who passed a gate; nil is nobody.
 func (v *visit) identify(r *http.Request, g *Gate, who *identity) {
-	v.identity = who
+	v.identity, v.deciding = who, false
 	if who == nil {
 		clearIdentity(r, g.own)
 		v.unbind(g.own)
