@@ -48,7 +48,7 @@ func TestJSONIsRefused(t *testing.T) {
 		{"preset github", github, `, "allow": [{"any": true}]`, ""},
 		{"anybody of GitHub", github, ``, "allow any"},
 		{"GitHub by another name", strings.Replace(github, `"github"`, `"oauth2", "issuer": "https://a.example.com", "endpoint": {"authorization": "https://github.com/login/oauth/authorize", "token": "https://a.example.com/t", "userinfo": "https://a.example.com/u"}`, 1), ``, "allow any"},
-		{"GitHub's secret for another server", strings.Replace(github, `"github"`, `"github", "issuer": "https://git.example.com/login/oauth"`, 1), ``, "endpoint authorization"},
+		{"GitHub's secret for another server", strings.Replace(github, `"github"`, `"github", "issuer": "https://git.example.com/login/oauth"`, 1), ``, "endpoint authorization: missing; of a provider that is plain OAuth 2.0"},
 		{"OpenID Connect at GitHub", strings.Replace(github, `"github"`, `"github", "scopes": ["openid"]`, 1), `, "allow": [{"any": true}]`, "scopes"},
 		{"plain OAuth 2.0 without userinfo", strings.Replace(github, `"github"`, `"github", "userinfo": "off"`, 1), `, "allow": [{"any": true}]`, "userinfo"},
 		{"sub of a path that is empty", strings.Replace(github, `"github"`, `"github", "claim": [{"name": "sub", "from": ""}]`, 1), `, "allow": [{"any": true}]`, "claim sub"},
