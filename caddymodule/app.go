@@ -55,6 +55,9 @@ type App struct {
 	matched []string
 	// domains are the terms of sessions by shared cookie scope.
 	domains map[string]sessionTerms
+	// configured are the keys that session settings of this configuration hold.
+	configured []*configuredKeys
+	alone      atomic.Bool // some site shares nothing with other servers
 }
 
 // CaddyModule returns the Caddy module information.
@@ -92,9 +95,13 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Start checks what only the whole configuration shows. Gates work from provisioning
-// on, and ask providers lazily.
-func (a *App) Start() error { return errors.Join(a.checkTransport(), a.checkHosts()) }
+// Start checks what only the whole configuration shows, and says what is not shared
+// with other servers. Gates work from provisioning on, and ask providers and stores
+// lazily.
+func (a *App) Start() error {
+	a.sayAlone()
+	return errors.Join(a.checkTransport(), a.checkHosts())
+}
 
 // Stop does nothing; see Cleanup.
 func (a *App) Stop() error { return nil }
@@ -169,19 +176,24 @@ type siteSessions struct {
 	config  SessionConfig
 	manager *session.Manager
 	cookies session.CookieConfig
+	keys    session.Keys
+	state   *session.State
 	terms   sessionTerms
 }
 
 // sessionTerms are what sites must agree on that share a cookie.
 type sessionTerms struct {
 	store          session.Store
+	state          *session.State
+	keys           session.Keys
 	lifetime, idle time.Duration
 	cookies        session.CookieConfig
 }
 
-// sessions makes the sessions of a site, by its own settings or by the app's.
+// sessions makes the sessions of a site, by its own settings or by the app's. Their
+// cookies are kept for linger after their end.
 // Sites that share a cookie scope must agree on them.
-func (a *App) sessions(own *SessionConfig) (*siteSessions, error) {
+func (a *App) sessions(ctx caddy.Context, own *SessionConfig, linger time.Duration) (*siteSessions, error) {
 	site := new(siteSessions)
 	switch {
 	case own != nil && a.Session != nil:
@@ -195,7 +207,14 @@ func (a *App) sessions(own *SessionConfig) (*siteSessions, error) {
 	if err != nil {
 		return nil, err
 	}
-	terms := sessionTerms{config.Store, config.Lifetime, config.IdleTimeout, config.Cookie}
+	if config.Keys, err = a.keys(&site.config); err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	modules := site.config // which Caddy empties when it loads them
+	if err := a.provisionStore(ctx, &modules, &config); err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	terms := sessionTerms{config.Store, config.State, config.Keys, config.Lifetime, config.IdleTimeout, config.Cookie}
 	if config.Cookie.Domain != "" {
 		scope := config.Cookie.Domain + " " + config.Cookie.Name
 		a.mu.Lock()
@@ -203,10 +222,12 @@ func (a *App) sessions(own *SessionConfig) (*siteSessions, error) {
 		a.domains[scope] = terms
 		a.mu.Unlock()
 		if shared && other != terms {
-			return nil, fmt.Errorf("session: sites that share cookie_domain %s must agree on store and lifetimes", config.Cookie.Domain)
+			return nil, fmt.Errorf("session: sites that share cookie_domain %s must agree on store, shared, keys and lifetimes", config.Cookie.Domain)
 		}
 	}
-	site.cookies, site.terms = config.Cookie, terms
+	config.Linger = linger
+	a.durable.keys.retain(config.Lifetime + linger)
+	site.cookies, site.terms, site.keys, site.state = config.Cookie, terms, config.Keys, config.State
 	site.manager, err = session.NewManager(config)
 	return site, err
 }

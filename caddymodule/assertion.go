@@ -41,9 +41,10 @@ func (a *App) asserts() bool {
 	return false
 }
 
-// assertionKeys returns the keys of now; the first signs.
-func (a *App) assertionKeys(ctx context.Context) ([]authflow.ClientKey, error) {
-	ring, err := a.durable.keys.Ring(ctx)
+// assertionKeys returns the keys of now; the first signs. They are of the ring that
+// seals the cookies of a site.
+func (a *App) assertionKeys(ctx context.Context, of session.Keys) ([]authflow.ClientKey, error) {
+	ring, err := of.Ring(ctx)
 	if err != nil {
 		return nil, sessionProblem(errors.Join(session.ErrUnavailable, err))
 	}
@@ -71,7 +72,7 @@ func (a *App) assertionKeys(ctx context.Context) ([]authflow.ClientKey, error) {
 // provider's name where several sign people in, as nobody's choice of name at one of
 // them makes them somebody at another.
 func (g *Gate) assert(r *http.Request, v *visit, who *identity) (secret.String, error) {
-	keys, err := g.app.assertionKeys(r.Context())
+	keys, err := g.app.assertionKeys(r.Context(), g.keys)
 	if err != nil {
 		return secret.String{}, err
 	}

@@ -87,9 +87,12 @@ func (g *Gate) obeyLogout(r *http.Request, token *authflow.LogoutToken) error {
 	if err := g.sessions.End(r.Context(), target); err != nil {
 		return sessionProblem(err)
 	}
-	err := g.app.durable.state.UseOnce(usedLogout, fmt.Sprintf("%q %q", token.Issuer, token.ID), token.Expires)
+	err := g.state.UseOnce(r.Context(), usedLogout, fmt.Sprintf("%q %q", token.Issuer, token.ID), token.Expires)
 	if errors.Is(err, session.ErrUsed) {
 		return authflow.NewError(authflow.ReasonLogoutUsed, err)
 	}
-	return err
+	if err != nil {
+		return sessionProblem(err)
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -38,7 +39,7 @@ func parseEndpoint(d *caddyfile.Dispenser, p *ProviderConfig) error {
 
 // parseTrustPool reads a source of authorities, as the http transport of
 // reverse_proxy does: a module of Caddy's, with its own arguments and block.
-func parseTrustPool(d *caddyfile.Dispenser, p *ProviderConfig) error {
+func parseTrustPool(d *caddyfile.Dispenser, target *json.RawMessage) error {
 	if !d.NextArg() {
 		return d.Err("tls_trust_pool takes the name of a module: file, system, inline, ...")
 	}
@@ -51,7 +52,7 @@ func parseTrustPool(d *caddyfile.Dispenser, p *ProviderConfig) error {
 	if !is {
 		return d.Errf("tls_trust_pool: %s is no source of authorities", name)
 	}
-	p.TLSTrustPool = caddyconfig.JSONModuleObject(source, "provider", name, nil)
+	*target = caddyconfig.JSONModuleObject(source, "provider", name, nil)
 	return nil
 }
 

@@ -45,6 +45,10 @@ type ProviderConfig struct {
 	// private_key_jwt; with a certificate, tls_client_auth.
 	ClientAuth string `json:"client_auth,omitempty"`
 
+	// The security profile of the client, "fapi2" (FAPI 2.0 Security Profile): what it
+	// demands is switched on, what contradicts it refused. Default: none.
+	Profile string `json:"profile,omitempty"`
+
 	// How the provider answers through the browser: "query" or "form_post".
 	// Default: query.
 	ResponseMode string `json:"response_mode,omitempty"`
@@ -149,9 +153,20 @@ type ClaimMapping struct {
 
 // SessionConfig says what a browser remembers, where, and for how long.
 type SessionConfig struct {
-	// Where sessions live: "cookie" (sealed, in the browser) or "memory"
-	// (in this process). Default: cookie.
-	Store string `json:"store,omitempty"`
+	// Where sessions live: "cookie" (sealed, in the browser), "memory" (in this
+	// process), or a module that keeps them for several servers. Default: cookie.
+	Store json.RawMessage `json:"store,omitempty" caddy:"namespace=gatehouse.session_stores inline_key=backend"`
+
+	// What several servers have in common beside sessions in cookies: sign-outs,
+	// refreshes, what is used once. Default: nothing; a store that is a module
+	// brings its own.
+	Shared json.RawMessage `json:"shared,omitempty" caddy:"namespace=gatehouse.session_stores inline_key=backend"`
+
+	// The keys that seal cookies, 32 bytes or more each, in base64; white space
+	// parts several in one value. The first seals, all open. A {file.*} placeholder
+	// is read again, so a changed file is followed without a reload.
+	// Default: keys make themselves, in Caddy's storage.
+	Keys []string `json:"keys,omitempty"`
 
 	// The longest that a session lives, however much it is used. Default: 12h.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
@@ -297,6 +312,14 @@ type GateConfig struct {
 	// Whether answers to somebody signed in are made private to their browser:
 	// "on" or "off". Default: on.
 	PrivateResponses string `json:"private_responses,omitempty"`
+
+	// What happens to a request that outlives its session (WebSockets, event
+	// streams, long downloads): "cut" or "keep". Default: cut.
+	Streams string `json:"streams,omitempty"`
+
+	// The size in bytes up to which a form, sent when its session is over, is sent
+	// on after the same person has signed in again; 0 is off. Default: off.
+	PreservePost int64 `json:"preserve_post,omitempty"`
 
 	// Who writes error answers: "page" (we do) or "pass" (Caddy's
 	// handle_errors). Default: page.

@@ -64,6 +64,7 @@ func TestCaddyfilePageHasEveryWord(t *testing.T) {
 	}{
 		{"provider", providerWords(new(ProviderConfig)), reflect.TypeFor[ProviderConfig](), []string{"name"}},
 		{"session", sessionWords(new(SessionConfig)), reflect.TypeFor[SessionConfig](), nil},
+		{"redis", redisWords(new(RedisConfig)), reflect.TypeFor[RedisConfig](), []string{"address"}},
 		{"site", gateWords(httpcaddyfile.Helper{}, new(GateConfig)), reflect.TypeFor[GateConfig](), []string{"match", "providers", "provider"}},
 		{"pages", pagesWords(new(PagesConfig)), reflect.TypeFor[PagesConfig](), nil},
 	} {
@@ -112,7 +113,7 @@ const exampleProvider = `{
 `
 
 // shellCommands begin the lines of blocks that are no Caddyfiles.
-var shellCommands = []string{"go", "./gatehouse", "xcaddy", "curl"}
+var shellCommands = []string{"go", "./gatehouse", "xcaddy", "curl", "redis-cli"}
 
 var (
 	fence       = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$")

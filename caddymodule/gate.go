@@ -31,6 +31,8 @@ type Gate struct {
 	providers       []*provider
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
+	keys            session.Keys
+	state           *session.State
 	cookies         session.CookieConfig
 	terms           sessionTerms
 	allow, deny     []rule
@@ -65,6 +67,11 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if v.gate == g {
 		if name, ours := g.endpoint(r); ours {
 			return g.serveEndpoint(w, r, v, name)
+		}
+	}
+	if v.gate == g {
+		if r, err = g.returnedForm(w, r, v); err != nil {
+			return g.fail(w, r, v, err)
 		}
 	}
 	open, err := g.isOpen(r)
@@ -107,11 +114,8 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	v.answer.guard(v.gate)
 	v.answer.private = v.answer.private || delivered || who != nil && v.gate.PrivateResponses != "off"
-	err = next.ServeHTTP(w, r)
-	if v.gate == g {
-		v.checkSent(r, g)
-	}
-	return err
+	v.answer.ofForm = v.replayed
+	return g.pass(w, r, v, who, next)
 }
 
 // isOpen reports whether a request needs no sign-in: the user's matcher takes
@@ -171,8 +175,10 @@ func (g *Gate) check(r *http.Request, v *visit, open bool, needed stepUp) (*iden
 	if err := g.admit(r, v, who); err != nil {
 		return nil, err
 	}
-	if err := needed.check(s, g.now()); err != nil {
-		return nil, err
+	if needed.acr != nil || needed.maxAge != 0 {
+		if err := needed.check(s, g.now()); err != nil {
+			return nil, err
+		}
 	}
 	return who, nil
 }
@@ -241,6 +247,9 @@ func (g *Gate) passesAsNobody(err error) bool {
 // refuse answers who may not pass: a navigation without session, or with one that
 // is too weak, signs in.
 func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, v *visit, err error) error {
+	if answered, failed := g.loginWithForm(w, r, v, err); answered {
+		return failed
+	}
 	if asProblem(err).Kind != authflow.NoLogin || g.Unauthenticated == "reject" || v.answersOnly || !isNavigation(r) {
 		return g.fail(w, r, v, err)
 	}

@@ -35,7 +35,7 @@ func (v *visit) attemptPurpose(state string) seal.Purpose {
 
 // seal closes a value that only its purpose opens.
 func (g *Gate) seal(r *http.Request, p seal.Purpose, value []byte) (string, error) {
-	ring, err := g.app.durable.keys.Ring(r.Context())
+	ring, err := g.keys.Ring(r.Context())
 	if err != nil {
 		return "", sessionProblem(errors.Join(session.ErrUnavailable, err))
 	}
@@ -43,7 +43,7 @@ func (g *Gate) seal(r *http.Request, p seal.Purpose, value []byte) (string, erro
 }
 
 func (g *Gate) unseal(r *http.Request, p seal.Purpose, value string) ([]byte, error) {
-	ring, err := g.app.durable.keys.Ring(r.Context())
+	ring, err := g.keys.Ring(r.Context())
 	if err != nil {
 		return nil, sessionProblem(errors.Join(session.ErrUnavailable, err))
 	}
@@ -77,8 +77,8 @@ func (g *Gate) openStepUp(r *http.Request, v *visit, sealed string) (stepUp, err
 
 // keepAttempt puts a login attempt into a cookie of its own, named after its state.
 // With formPost it is one that a POST of the provider's site brings, and carries
-// what such a request does not bring.
-func (g *Gate) keepAttempt(w http.ResponseWriter, r *http.Request, v *visit, attempt *authflow.Attempt, formPost bool) error {
+// what such a request does not bring. A form that waits is led to by its attempt.
+func (g *Gate) keepAttempt(w http.ResponseWriter, r *http.Request, v *visit, attempt *authflow.Attempt, formPost bool, form []byte) error {
 	encoded, err := attempt.MarshalBinary()
 	if err != nil {
 		return err
@@ -86,6 +86,10 @@ func (g *Gate) keepAttempt(w http.ResponseWriter, r *http.Request, v *visit, att
 	carries := []byte{0}
 	if formPost {
 		carries = g.carry(r, v)
+	}
+	if form != nil {
+		carries[0] |= carriesForm
+		carries = append(carries, form...)
 	}
 	sealed, err := g.seal(r, v.attemptPurpose(attempt.State), append(carries, encoded...))
 	if err != nil {
@@ -122,7 +126,11 @@ func (g *Gate) takeAttempt(w http.ResponseWriter, r *http.Request, v *visit, sta
 	if err != nil {
 		return nil, authflow.NewError(authflow.ReasonStateUnknown, err)
 	}
-	if err := g.app.durable.state.UseOnce(purposeAttempt, state, attempt.Expires()); err != nil {
+	err = g.state.UseOnce(r.Context(), purposeAttempt, state, attempt.Expires())
+	switch {
+	case errors.Is(err, session.ErrUnavailable):
+		return nil, sessionProblem(err)
+	case err != nil:
 		return attempt, authflow.NewError(authflow.ReasonStateUsed, err)
 	}
 	return attempt, nil

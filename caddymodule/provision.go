@@ -25,6 +25,7 @@ import (
 type provider struct {
 	name         string
 	client       *authflow.Client
+	profile      string
 	userClaim    string
 	emailTrusted bool
 	// paths maps the names that rules use to where the claims stand.
@@ -100,6 +101,9 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	if !exists {
 		return nil, fmt.Errorf("provider %s: no preset %q; there are %s", c.name(), c.Preset, strings.Join(presetNames(), ", "))
 	}
+	if err := c.checkProfile(); err != nil {
+		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
+	}
 	written, err := json.Marshal(c) // loading a module takes it out of the configuration
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
@@ -120,12 +124,12 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	config.Logger = a.slogger
 	p := &provider{
 		name:         c.name(),
+		profile:      c.Profile,
 		userClaim:    "sub",
 		emailTrusted: c.InsecureUnverifiedEmail,
 		paths:        make(map[string]string),
 		public:       isPublicIssuer(config.Issuer) || isPublicIssuer(config.Endpoints["authorization"]),
 		plain:        config.SubjectFrom != "",
-		dpop:         c.DPoP,
 
 		refreshInterval: time.Duration(c.RefreshInterval),
 	}
@@ -145,6 +149,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
 	}
+	p.dpop = p.client.DPoP()
 	return p, nil
 }
 
@@ -186,7 +191,7 @@ func (p *provider) provisionClaims(c *ProviderConfig) error {
 
 // client is the one place where a provider's configuration becomes authflow's.
 func (c *ProviderConfig) client(known preset) (authflow.Config, error) {
-	config := authflow.Config{ClientAuth: cmp.Or(c.ClientAuth, known.clientAuth), Now: time.Now}
+	config := authflow.Config{ClientAuth: cmp.Or(c.ClientAuth, known.clientAuth), Profile: c.Profile, Now: time.Now}
 	for _, field := range []struct {
 		word, raw string
 		target    *string
@@ -326,8 +331,6 @@ func (c *SessionConfig) provision(d *durable) (session.Config, error) {
 		return session.Config{}, err
 	}
 	config := session.Config{
-		Keys:        d.keys,
-		State:       d.state,
 		Lifetime:    cmp.Or(time.Duration(c.Lifetime), 12*time.Hour),
 		IdleTimeout: time.Duration(c.IdleTimeout),
 		Cookie: session.CookieConfig{
@@ -356,14 +359,6 @@ func (c *SessionConfig) provision(d *durable) (session.Config, error) {
 		config.Cookie.SameSite = http.SameSiteNoneMode
 	default:
 		return config, fmt.Errorf("session: cookie_same_site: %q is none of lax, strict, none", c.CookieSameSite)
-	}
-	switch c.Store {
-	case "", "cookie":
-		config.Store = session.CookieStore()
-	case "memory":
-		config.Store = d.memory
-	default:
-		return config, fmt.Errorf("session: no store %q; there are cookie, memory", c.Store)
 	}
 	d.keys.retain(config.Lifetime)
 	return config, nil

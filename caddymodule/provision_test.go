@@ -85,6 +85,9 @@ func TestJSONIsRefused(t *testing.T) {
 		{"unknown headers", oneProvider, `, "headers": "both"`, "both"},
 		{"unknown errors", oneProvider, `, "errors": "never"`, "never"},
 		{"unknown private_responses", oneProvider, `, "private_responses": "yes"`, "yes"},
+		{"unknown streams", oneProvider, `, "streams": "perhaps"`, "perhaps"},
+		{"forms of less than nothing", oneProvider, `, "preserve_post": -1`, "preserve_post"},
+		{"forms that fill the memory", oneProvider, `, "preserve_post": 1048577`, "preserve_post"},
 		{"public without slash", oneProvider, `, "public": ["health"]`, "slash"},
 		{"public that a request chooses", oneProvider, `, "public": ["/{http.request.header.X}*"]`, "placeholder"},
 		{"header without claim", oneProvider, `, "header": [{"name": "X-A", "claim": ""}]`, "X-A"},
@@ -107,6 +110,26 @@ func TestJSONIsRefused(t *testing.T) {
 		{"trusted_origins star", oneProvider, `, "trusted_origins": ["*"]`, "trusted_origins"},
 		{"post_logout of a script", oneProvider, `, "post_logout": "javascript:alert(1)"`, "post_logout"},
 		{"unknown store", oneProvider, `, "session": {"store": "files"}`, "files"},
+		{"unknown store module", oneProvider, `, "session": {"store": {"backend": "files"}}`, "files"},
+		{"memory and shared", oneProvider, `, "session": {"store": "memory", "shared": {"backend": "redis"}}`, "contradict"},
+		{"a store that shares and shared", oneProvider, `, "session": {"store": {"backend": "redis"}, "shared": {"backend": "redis"}}`, "contradict"},
+		{"redis that is right", oneProvider, `, "session": {"store": {"backend": "redis", "address": ["r"], "prefix": "x:"}}`, ""},
+		{"redis at several addresses", oneProvider, `, "session": {"shared": {"backend": "redis", "address": ["a:1", "b:1"]}}`, "sentinel or cluster"},
+		{"redis by sentinel and cluster", oneProvider, `, "session": {"shared": {"backend": "redis", "cluster": true, "sentinel": "m"}}`, "contradict"},
+		{"redis with a password in its address", oneProvider, `, "session": {"shared": {"backend": "redis", "address": ["redis://a:hidden@b"]}}`, "without scheme"},
+		{"redis at a port that is none", oneProvider, `, "session": {"shared": {"backend": "redis", "address": ["a:x"]}}`, "a:x"},
+		{"redis at a port that is too high", oneProvider, `, "session": {"shared": {"backend": "redis", "address": ["a:70000"]}}`, "70000"},
+		{"redis user without password", oneProvider, `, "session": {"shared": {"backend": "redis", "username": "a"}}`, "password"},
+		{"redis password that is not there", oneProvider, `, "session": {"shared": {"backend": "redis", "password": "{env.NOPE_NOPE}"}}`, "NOPE_NOPE"},
+		{"redis trust without tls", oneProvider, `, "session": {"shared": {"backend": "redis", "tls_trust_pool": {"provider": "system"}}}`, "without tls"},
+		{"redis over TLS at a socket", oneProvider, `, "session": {"shared": {"backend": "redis", "tls": true, "address": ["unix//run/redis.sock"]}}`, "socket"},
+		{"redis prefix with braces", oneProvider, `, "session": {"shared": {"backend": "redis", "prefix": "{a}"}}`, "a"},
+		{"redis unknown member", oneProvider, `, "session": {"shared": {"backend": "redis", "db": 1}}`, "db"},
+		{"keys that are right", oneProvider, `, "session": {"keys": ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]}`, ""},
+		{"keys too short", oneProvider, `, "session": {"keys": ["aGlkZGVu"]}`, "32 bytes"},
+		{"keys not in base64", oneProvider, `, "session": {"keys": ["hidden hidden!"]}`, "base64"},
+		{"keys twice", oneProvider, `, "session": {"keys": ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]}`, "two"},
+		{"keys of a variable that is not set", oneProvider, `, "session": {"keys": ["{env.NOPE_NOPE}"]}`, "NOPE_NOPE"},
 		{"negative lifetime", oneProvider, `, "session": {"lifetime": -1}`, "lifetime"},
 		{"negative idle timeout", oneProvider, `, "session": {"idle_timeout": -1}`, "idle_timeout"},
 		{"unknown same site", oneProvider, `, "session": {"cookie_same_site": "loose"}`, "loose"},
@@ -122,6 +145,8 @@ func TestJSONIsRefused(t *testing.T) {
 			switch {
 			case tt.says == "" && err != nil:
 				t.Fatal(err)
+			case err != nil && strings.Contains(err.Error(), "hidden"):
+				t.Errorf("it shows a secret: %v", err)
 			case tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)):
 				t.Errorf("got %v, want an error that says %q", err, tt.says)
 			}

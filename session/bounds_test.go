@@ -178,7 +178,7 @@ func TestUseOnce(t *testing.T) {
 	until := epoch.Add(10 * time.Minute)
 	want := func(kind, key string, until time.Time, want error) {
 		t.Helper()
-		if err := state.UseOnce(kind, key, until); !errors.Is(err, want) {
+		if err := state.UseOnce(t.Context(), kind, key, until); !errors.Is(err, want) {
 			t.Errorf("UseOnce(%s, %s): %v, want %v", kind, key, err, want)
 		}
 	}
@@ -201,7 +201,7 @@ func TestUseOnceInParallel(t *testing.T) {
 	won := 0
 	for range 64 {
 		group.Go(func() {
-			if state.UseOnce("attempt", "a", epoch.Add(time.Minute)) == nil {
+			if state.UseOnce(t.Context(), "attempt", "a", epoch.Add(time.Minute)) == nil {
 				mu.Lock()
 				won++
 				mu.Unlock()
@@ -221,7 +221,7 @@ func TestUseOnceIsBounded(t *testing.T) {
 	l.limit = 100
 	until := func(i int) time.Time { return epoch.Add(time.Minute + time.Duration(i)*time.Second) }
 	for i := range 1000 {
-		if err := state.UseOnce("attempt", fmt.Sprint(i), until(i)); err != nil {
+		if err := state.UseOnce(t.Context(), "attempt", fmt.Sprint(i), until(i)); err != nil {
 			t.Fatalf("%d: %v", i, err)
 		}
 	}
@@ -229,14 +229,14 @@ func TestUseOnceIsBounded(t *testing.T) {
 		t.Errorf("%d entries", len(l.entries))
 	}
 	for i := range 1000 {
-		if err := state.UseOnce("attempt", fmt.Sprint(i), until(i)); !errors.Is(err, ErrUsed) {
+		if err := state.UseOnce(t.Context(), "attempt", fmt.Sprint(i), until(i)); !errors.Is(err, ErrUsed) {
 			t.Errorf("%d can be used again: %v", i, err)
 		}
 	}
-	if err := state.UseOnce("attempt", "never seen, but as old", until(1)); !errors.Is(err, ErrUsed) {
+	if err := state.UseOnce(t.Context(), "attempt", "never seen, but as old", until(1)); !errors.Is(err, ErrUsed) {
 		t.Errorf("%v, want ErrUsed", err)
 	}
-	if err := state.UseOnce("jti", "of another kind", until(1)); err != nil {
+	if err := state.UseOnce(t.Context(), "jti", "of another kind", until(1)); err != nil {
 		t.Errorf("a flood of attempts used up a jti: %v", err)
 	}
 }

@@ -4,17 +4,25 @@ import (
 	"hash/maphash"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/seal"
 )
 
 // opened is a cookie that was opened, and what the store answered to it last.
-// It is shared and never changed.
+// It is shared, and never changed but for what was seen.
 type opened struct {
 	payload []byte   // what was sealed: a session's handle, or a last use
 	data    []byte   // the encoded session that the handle led to
 	session *Session // decoded from data
+
+	seen atomic.Pointer[seen] // nil: the store did not say that session is the newest
 }
+
+// seen is when a store that processes share had the session of an opened cookie
+// as the newest, and its last use then.
+type seen struct{ at, used time.Time }
 
 // question is "what does this value hold, for this purpose?".
 type question struct {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -28,7 +29,28 @@ func (m *Manager) checkUse(ctx context.Context, live *Live, now time.Time) error
 	if m.server == nil || now.Sub(live.used) < m.grain() {
 		return nil
 	}
-	if err := m.server.Use(ctx, live.handle, now); err != nil {
+	return m.noteUse(ctx, live, now)
+}
+
+// noteUse tells the store of a use. While a shared one is away, this process alone
+// remembers it: the session goes on here.
+func (m *Manager) noteUse(ctx context.Context, live *Live, now time.Time) error {
+	feed := m.state.feed()
+	if feed == nil {
+		if err := m.server.Use(ctx, live.handle, now); err != nil {
+			return storeError(err)
+		}
+		return nil
+	}
+	noted := seen{now, now}
+	if known := live.opened.seen.Load(); known != nil {
+		noted.at = known.at
+	}
+	live.opened.seen.Store(&noted)
+	if !feed.live(now) {
+		return nil
+	}
+	if err := m.server.Use(ctx, live.handle, now); errors.Is(err, ErrNotFound) {
 		return storeError(err)
 	}
 	return nil
@@ -53,9 +75,12 @@ func (m *Manager) usedByCookie(live *Live) time.Time {
 }
 
 // deliverUse sets the cookie of the last use if it is due.
-func (m *Manager) deliverUse(w http.ResponseWriter, live *Live, scope Scope, rest time.Duration) error {
+func (m *Manager) deliverUse(w http.ResponseWriter, live *Live, scope Scope) error {
+	if m.idle == 0 || m.server != nil {
+		return nil
+	}
 	now := m.now()
-	if m.idle == 0 || m.server != nil || now.Sub(live.used) < m.grain() {
+	if now.Sub(live.used) < m.grain() {
 		return nil
 	}
 	payload, err := encodeUse(live.session.ID, now)
@@ -69,7 +94,7 @@ func (m *Manager) deliverUse(w http.ResponseWriter, live *Live, scope Scope, res
 	cookie := m.cookie.cookie(scope, useSuffix)
 	cookie.Value = sealed
 	if m.cookie.Persist {
-		cookie.MaxAge = seconds(rest)
+		cookie.MaxAge = seconds(m.end(live.session).Sub(now))
 	}
 	return emit(w, cookie)
 }

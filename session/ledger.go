@@ -66,6 +66,19 @@ func (l *ledger[K, V]) get(key K, now time.Time) (found entry[V], ok bool, floor
 	return found, ok && now.Before(found.until), l.floorAt(now)
 }
 
+// all returns what is not over.
+func (l *ledger[K, V]) all(now time.Time) []V {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	values := make([]V, 0, len(l.entries))
+	for _, e := range l.entries {
+		if now.Before(e.until) {
+			values = append(values, e.value)
+		}
+	}
+	return values
+}
+
 // empty tells whether there is nothing to ask for.
 func (l *ledger[K, V]) empty() bool {
 	l.mu.RLock()

@@ -28,11 +28,9 @@ func (m *Manager) Load(ctx context.Context, cookies Cookies, scope Scope) (*Live
 	if err := m.judge(ctx, live.session, now); err != nil {
 		return nil, err
 	}
-	newest, err := m.state.succession.current(live.version, now)
-	if err != nil {
+	if live.version, err = m.newest(ctx, live, now); err != nil {
 		return nil, err
 	}
-	live.version = newest
 	if err := m.checkUse(ctx, live, now); err != nil {
 		return nil, err
 	}
@@ -69,25 +67,32 @@ func (m *Manager) read(ctx context.Context, cookies Cookies, scope Scope) (*Live
 	if host := cookie.session.Host; host != q.purpose.Scope {
 		return nil, fmt.Errorf("%w: of the host %q", ErrUnreadable, host)
 	}
-	return &Live{
-		version: &version{cookie.session, cookie.payload, value},
+	loaded := &struct { // one allocation for both
+		live    Live
+		version version
+	}{version: version{cookie.session, cookie.payload, value}}
+	loaded.live = Live{
+		version: &loaded.version,
+		opened:  cookie,
 		brought: cookie.payload,
 		cookies: cookies,
 		scope:   scope,
 		ring:    ring,
 		used:    used,
-	}, nil
+	}
+	return &loaded.live, nil
 }
 
 // ringFor returns a ring that knows the value's key. A key that is unknown but
-// not old may be one that another replica made just now: then the keys are read
-// again.
+// not old, or of which nobody knows how old it is, may be one that another replica
+// has just begun to use: then the keys are read again.
 func (m *Manager) ringFor(ctx context.Context, value string) (*seal.Ring, error) {
 	ring, err := m.ring(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := ring.Holds(value); err == nil || !fromNewerKey(err) {
+	err = ring.Holds(value)
+	if err == nil || !maybeNewKey(err) {
 		return ring, nil // and what is wrong, opening it tells
 	}
 	m.keys.Refresh(ctx)
@@ -100,6 +105,17 @@ func (m *Manager) ring(ctx context.Context) (*seal.Ring, error) {
 		return nil, fmt.Errorf("%w: no keys: %w", ErrUnavailable, err)
 	}
 	return ring, nil
+}
+
+// maybeNewKey tells whether a key that is unknown may have been made since the keys
+// were read.
+func maybeNewKey(err error) bool {
+	var unknown *seal.UnknownKeyError
+	if !errors.As(err, &unknown) {
+		return false
+	}
+	_, timed := seal.KeyTime(unknown.ID)
+	return unknown.Newer || !timed
 }
 
 func fromNewerKey(err error) bool {
@@ -138,30 +154,46 @@ func unopened(err error) error {
 // use if the store keeps that. The cookie remembers the answer decoded, for as
 // long as the store has the same.
 func (m *Manager) lookup(ctx context.Context, q question, cookie *opened) (*opened, time.Time, error) {
-	var used time.Time
+	var last seen
 	if m.server != nil {
-		generation, last, err := m.server.Peek(ctx, cookie.payload)
-		if err != nil {
-			return nil, used, storeError(err)
+		if known := m.recent(cookie); known != nil {
+			return cookie, known.used, nil
 		}
-		if used = last; cookie.session != nil && cookie.session.Generation == generation {
-			return cookie, used, nil
+		last.at = m.now()
+		var generation uint64
+		var err error
+		generation, last.used, err = m.server.Peek(ctx, cookie.payload)
+		if known := m.outlasting(cookie, err); known != nil {
+			return cookie, known.used, nil
+		}
+		if err != nil {
+			return nil, time.Time{}, storeError(err)
+		}
+		if known := cookie.seen.Load(); known != nil {
+			last.used = latest(last.used, known.used) // which the store was not there to be told
+		}
+		if cookie.session != nil && cookie.session.Generation == generation {
+			cookie.seen.Store(&last)
+			return cookie, last.used, nil
 		}
 	}
 	data, err := m.store.Load(ctx, cookie.payload)
 	if err != nil {
-		return nil, used, storeError(err)
+		return nil, last.used, storeError(err)
 	}
 	if cookie.session != nil && bytes.Equal(cookie.data, data) {
-		return cookie, used, nil
+		return cookie, last.used, nil
 	}
 	s, err := Decode(data)
 	if err != nil {
-		return nil, used, fmt.Errorf("%w: %w", ErrUnreadable, err)
+		return nil, last.used, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
-	cookie = &opened{cookie.payload, data, s}
+	cookie = &opened{payload: cookie.payload, data: data, session: s}
+	if m.server != nil {
+		cookie.seen.Store(&last)
+	}
 	m.state.opened.put(q, cookie)
-	return cookie, used, nil
+	return cookie, last.used, nil
 }
 
 // storeError tells a record that is gone from a store that failed (P30).

@@ -61,7 +61,10 @@ type Config struct {
 	// noted with a grain of a sixteenth of it, so a session may end that much
 	// early, never late.
 	IdleTimeout time.Duration
-	Now         func() time.Time // default time.Now
+	// Linger is how long after the session's end a cookie that persists is kept, for
+	// [Manager.Past].
+	Linger time.Duration
+	Now    func() time.Time // default time.Now
 }
 
 // Manager owns live sessions. It is immutable and safe for concurrent use.
@@ -73,6 +76,7 @@ type Manager struct {
 	cookie   CookieConfig
 	lifetime time.Duration
 	idle     time.Duration
+	linger   time.Duration
 	now      func() time.Time
 }
 
@@ -89,7 +93,7 @@ func NewManager(c Config) (*Manager, error) {
 	}
 	m := &Manager{
 		store: c.Store, keys: c.Keys, state: c.State, cookie: c.Cookie,
-		lifetime: c.Lifetime, idle: c.IdleTimeout, now: c.Now,
+		lifetime: c.Lifetime, idle: c.IdleTimeout, linger: c.Linger, now: c.Now,
 	}
 	if m.now == nil {
 		m.now = time.Now
@@ -111,7 +115,8 @@ func NewManager(c Config) (*Manager, error) {
 // revoked nor superseded when it was loaded. It belongs to one request.
 type Live struct {
 	*version
-	brought []byte // the handle that the browser's cookies hold
+	opened  *opened // the cookie that it was read from; nil: it was just made
+	brought []byte  // the handle that the browser's cookies hold
 	cookies Cookies
 	scope   Scope
 	ring    *seal.Ring
@@ -145,13 +150,13 @@ func (m *Manager) end(s *Session) time.Time {
 // was noted is older than a sixteenth of the idle timeout, at least a second.
 // It is called before the answer's header is written.
 func (m *Manager) Deliver(w http.ResponseWriter, live *Live, scope Scope) error {
-	rest := m.end(live.session).Sub(m.now())
 	if string(live.handle) != string(live.brought) {
-		if err := m.cookie.setSession(w, scope, live.cookies, live.sealed, rest); err != nil {
+		rest := m.end(live.session).Sub(m.now())
+		if err := m.cookie.setSession(w, scope, live.cookies, live.sealed, rest+m.linger); err != nil {
 			return err
 		}
 	}
-	return m.deliverUse(w, live, scope, rest)
+	return m.deliverUse(w, live, scope)
 }
 
 // Clear makes the browser drop the cookies of the session that it brought, with

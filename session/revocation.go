@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -115,10 +116,11 @@ const (
 	journalRetry   = time.Second      // between two attempts to List
 )
 
-// revocations is what was ended before its time. Without a journal it is of
-// this process alone.
+// revocations is what was ended before its time. Without a journal and a feed it
+// is of this process alone.
 type revocations struct {
 	journal Journal
+	feed    *feed // nil: nothing is shared with other processes
 	entries *ledger[revoked, noted]
 
 	ready   atomic.Bool // the journal was read
@@ -134,41 +136,80 @@ func newRevocations(journal Journal) *revocations {
 // noted is a revocation that counts here.
 type noted struct {
 	Revocation
-	kept bool // the journal has it
+	kept   bool // the journal has it
+	shared bool // the shared memory has it
 }
 
 // add makes a revocation count, in this process at once. [ErrUnavailable]: the
-// journal did not take it, and after a restart it would be forgotten. What the
-// journal has is not given to it again, however often a dead cookie signs out.
+// journal did not take it, and after a restart it would be forgotten; or the
+// shared memory, which is told again when it is back. What they have is not given
+// to them again, however often a dead cookie signs out.
 func (r *revocations) add(ctx context.Context, rev Revocation, now time.Time) error {
-	if kept := r.remember(noted{rev, false}, now); kept || r.journal == nil {
-		return nil
-	}
+	known := r.remember(noted{Revocation: rev}, now)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), journalTimeout)
 	defer cancel()
-	if err := r.journal.Append(ctx, rev); err != nil {
-		return fmt.Errorf("%w: revocation not stored: %w", ErrUnavailable, err)
+	var errs []error
+	if r.feed != nil && !known.shared {
+		err := r.feed.shared.Revoke(ctx, rev)
+		if err == nil {
+			r.remember(noted{Revocation: rev, shared: true}, now)
+		} else {
+			errs = append(errs, fmt.Errorf("%w: revocation not shared: %w", ErrUnavailable, err))
+		}
 	}
-	r.remember(noted{rev, true}, now)
-	return nil
+	if r.journal != nil && !known.kept {
+		err := r.journal.Append(ctx, rev)
+		if err == nil {
+			r.remember(noted{Revocation: rev, kept: true}, now)
+		} else {
+			errs = append(errs, fmt.Errorf("%w: revocation not stored: %w", ErrUnavailable, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
-// remember adds a revocation to those of this process, and tells whether the
-// journal has all that it says. Of two for one thing the later not-before and
-// the later end count.
-func (r *revocations) remember(n noted, now time.Time) (kept bool) {
+// remember adds a revocation to those of this process, and returns what counts
+// now, with whether journal and shared memory have all that it says. Of two for
+// one thing the later not-before and the later end count.
+func (r *revocations) remember(n noted, now time.Time) (both noted) {
 	_ = r.entries.put(n.of, now, func(old entry[noted], found bool, _ time.Time) (entry[noted], error) {
-		both := n
+		both = n
 		if found {
 			both.at = latest(n.at, old.value.at)
 			both.notBefore = latest(n.notBefore, old.value.notBefore)
 			both.until = latest(n.until, old.value.until)
 		}
-		kept = (n.kept && n.covers(both.Revocation)) || (found && old.value.kept && old.value.covers(both.Revocation))
-		both.kept = kept
+		now, before := n.covers(both.Revocation), found && old.value.covers(both.Revocation)
+		both.kept = n.kept && now || before && old.value.kept
+		both.shared = n.shared && now || before && old.value.shared
 		return entry[noted]{both, latest(both.at, both.notBefore), both.until}, nil
 	})
-	return kept
+	return both
+}
+
+// told notes revocations that the shared memory has.
+func (r *revocations) told(all []Revocation, now time.Time) {
+	for _, rev := range all {
+		r.remember(noted{Revocation: rev, shared: true}, now)
+	}
+}
+
+// lacking takes over what the shared memory has, and returns what it lacks.
+func (r *revocations) lacking(has []Revocation, now time.Time) []Revocation {
+	r.told(has, now)
+	shared := make(map[revoked]Revocation, len(has))
+	for _, rev := range has {
+		old := shared[rev.of]
+		rev.notBefore, rev.until = latest(rev.notBefore, old.notBefore), latest(rev.until, old.until)
+		shared[rev.of] = rev
+	}
+	var lacking []Revocation
+	for _, n := range r.entries.all(now) {
+		if !shared[n.of].covers(n.Revocation) {
+			lacking = append(lacking, n.Revocation)
+		}
+	}
+	return lacking
 }
 
 // covers tells whether r ends all that other ends.
@@ -177,10 +218,16 @@ func (r Revocation) covers(other Revocation) bool {
 }
 
 // check returns [ErrRevoked] for a session that was ended, and [ErrUnavailable]
-// while the journal could not be read yet: that is not "nobody was revoked".
+// while the journal could not be read yet, or the shared memory was not heard of
+// for a minute: that is not "nobody was revoked".
 func (r *revocations) check(ctx context.Context, s *Session, now time.Time) error {
 	if err := r.list(ctx, now); err != nil {
 		return err
+	}
+	if r.feed != nil {
+		if err := r.feed.check(ctx, now); err != nil {
+			return err
+		}
 	}
 	if r.entries.empty() {
 		return nil
@@ -235,7 +282,7 @@ func (r *revocations) listing(ctx context.Context, now time.Time) *flight[struct
 			return struct{}{}, fmt.Errorf("%w: revocations not read: %w", ErrUnavailable, err)
 		}
 		for _, rev := range all {
-			r.remember(noted{rev, true}, now)
+			r.remember(noted{Revocation: rev, kept: true}, now)
 		}
 		r.ready.Store(true)
 		return struct{}{}, nil

@@ -198,8 +198,8 @@ func TestKeptIsWhatTheJournalHas(t *testing.T) {
 	for i, step := range []struct {
 		n    noted
 		kept bool
-	}{{noted{less, false}, false}, {noted{more, false}, false}, {noted{less, true}, false}, {noted{more, true}, true}, {noted{less, false}, true}} {
-		if got := r.remember(step.n, epoch); got != step.kept {
+	}{{noted{less, false, false}, false}, {noted{more, false, false}, false}, {noted{less, true, false}, false}, {noted{more, true, false}, true}, {noted{less, false, false}, true}} {
+		if got := r.remember(step.n, epoch).kept; got != step.kept {
 			t.Errorf("step %d: kept %v, want %v", i, got, step.kept)
 		}
 	}

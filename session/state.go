@@ -1,6 +1,8 @@
 package session
 
 import (
+	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -20,15 +22,17 @@ var ErrUsed = errors.New("session: used before")
 
 // State is what must outlive a [Manager], since a reload of the configuration
 // makes a new one while requests of the old one go on: revocations, superseded
-// generations, updates in flight, what was used once, and opened cookies. It
-// holds no goroutine and no file, so that nothing has to be closed, and one
-// that its owner gave up still works.
+// generations, updates in flight, requests that are watched, what was used once,
+// and opened cookies. It holds no file, and no goroutine but the one that follows
+// a shared memory; one that its owner gave up still works.
 type State struct {
 	now        func() time.Time
+	shared     Shared // nil: this process is alone
 	revoked    *revocations
 	succession *succession
 	updates    *updates
 	opened     *cache
+	watches    *watches
 
 	mu   sync.Mutex
 	used map[string]*ledger[[sha256.Size]byte, struct{}] // by kind
@@ -47,21 +51,62 @@ func NewState(journal Journal, now func() time.Time) *State {
 		succession: newSuccession(),
 		updates:    newUpdates(),
 		opened:     newCache(maxOpened),
+		watches:    newWatches(),
 		used:       map[string]*ledger[[sha256.Size]byte, struct{}]{},
 	}
 }
+
+// NewSharedState is [NewState] for one of several processes: what one of them
+// revokes, supersedes or uses counts for all that have the same shared memory.
+// It is followed from the first request on until [State.Close].
+//
+// While the shared memory is away, sessions that are known here go on for a
+// minute; then everything is [ErrUnavailable], until it is back. What was revoked
+// here meanwhile it is told then.
+func NewSharedState(journal Journal, shared Shared, now func() time.Time) *State {
+	st := NewState(journal, now)
+	st.shared = shared
+	st.revoked.feed = newFeed(shared, st.revoked, st.now)
+	return st
+}
+
+// Shared returns the memory that is shared with other processes, nil if none is.
+func (st *State) Shared() Shared { return st.shared }
+
+// Close ends the following of the shared memory. Requests that are still under
+// way go on for a minute.
+func (st *State) Close() {
+	if st.revoked.feed != nil {
+		st.revoked.feed.close()
+	}
+}
+
+// feed returns what follows the shared memory, nil if there is none.
+func (st *State) feed() *feed { return st.revoked.feed }
 
 // UseOnce succeeds once for each key of a kind, which is a constant of the
 // program: afterwards, until the given time, it returns [ErrUsed]. The caller
 // gives one key the same time always, the one after which it refuses the key
 // itself. A time that is over is ErrUsed, too.
 //
+// Where there is a shared memory, it succeeds once in all processes, and is
+// [ErrUnavailable] while that cannot be asked.
+//
 // It is bounded: beyond 100,000 keys of a kind those that end first are taken
 // for used, seen or not.
-func (st *State) UseOnce(kind, key string, until time.Time) error {
+func (st *State) UseOnce(ctx context.Context, kind, key string, until time.Time) error {
 	now := st.now()
 	if !now.Before(until) {
 		return fmt.Errorf("%w: %s is over", ErrUsed, kind)
+	}
+	if st.shared != nil {
+		first, err := st.shared.Once(ctx, sharedName("used "+kind, key), rand.Text(), until.Sub(now))
+		if err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrUnavailable, kind, err)
+		}
+		if !first {
+			return fmt.Errorf("%w: %s", ErrUsed, kind)
+		}
 	}
 	return st.usedOf(kind).put(sha256.Sum256([]byte(key)), now, func(_ entry[struct{}], found bool, floor time.Time) (entry[struct{}], error) {
 		if found || !until.After(floor) {

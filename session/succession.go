@@ -23,11 +23,17 @@ type version struct {
 // one. A number is kept until the session ends, the version itself for the time
 // of grace.
 type succession struct {
-	newest *ledger[ID, uint64]
+	newest *ledger[ID, known]
 
 	mu     sync.RWMutex
 	recent map[ID]recent
 	swept  time.Time
+}
+
+// known is the newest generation of a session, and whether a browser has shown it.
+type known struct {
+	generation uint64
+	shown      bool
 }
 
 type recent struct {
@@ -36,19 +42,37 @@ type recent struct {
 }
 
 func newSuccession() *succession {
-	return &succession{newest: newLedger[ID, uint64](maxSuperseded), recent: map[ID]recent{}}
+	return &succession{newest: newLedger[ID, known](maxSuperseded), recent: map[ID]recent{}}
 }
 
 // record makes v the newest version of its session. The version is there before
 // its number says that the older ones are superseded.
 func (s *succession) record(v *version, now time.Time) {
 	s.remember(v, now)
-	_ = s.newest.put(v.session.ID, now, func(old entry[uint64], found bool, _ time.Time) (entry[uint64], error) {
-		if found && old.value >= v.session.Generation {
+	_ = s.newest.put(v.session.ID, now, func(old entry[known], found bool, _ time.Time) (entry[known], error) {
+		if found && old.value.generation >= v.session.Generation {
 			return old, nil
 		}
-		return entry[uint64]{v.session.Generation, now, v.session.Expires}, nil
+		return entry[known]{known{v.session.Generation, false}, now, v.session.Expires}, nil
 	})
+}
+
+// show notes that a browser has v, and tells whether that is news. So this process
+// learns, too, that the older ones are superseded.
+func (s *succession) show(v *version, now time.Time) bool {
+	newest, found, _ := s.newest.get(v.session.ID, now)
+	if found && newest.value == (known{v.session.Generation, true}) {
+		return false
+	}
+	s.remember(v, now)
+	_ = s.newest.put(v.session.ID, now, func(old entry[known], found bool, _ time.Time) (entry[known], error) {
+		at := now
+		if found && old.value.generation == v.session.Generation {
+			at = old.at
+		}
+		return entry[known]{known{v.session.Generation, true}, at, v.session.Expires}, nil
+	})
+	return true
 }
 
 func (s *succession) remember(v *version, now time.Time) {
@@ -80,7 +104,7 @@ func (s *succession) current(v *version, now time.Time) (*version, error) {
 		}
 		return v, nil
 	}
-	if v.session.Generation >= newest.value {
+	if v.session.Generation >= newest.value.generation {
 		return v, nil
 	}
 	if now.Sub(newest.at) < grace {
@@ -90,5 +114,5 @@ func (s *succession) current(v *version, now time.Time) (*version, error) {
 			return r.version, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: generation %d, the newest is %d", ErrSuperseded, v.session.Generation, newest.value)
+	return nil, fmt.Errorf("%w: generation %d, the newest is %d", ErrSuperseded, v.session.Generation, newest.value.generation)
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/seal"
 )
 
 // The times of an update.
@@ -30,8 +32,9 @@ var (
 // what that makes of it as the next generation. ID, Host, the times of sign-in
 // and end, and the sign-in's Nonce and IDTokenIssued stay what they are.
 //
-// In this process there is one update of a session at a time: who comes while it
-// runs waits for it and shares its result. It reads the session again first, and
+// In this process there is one update of a session at a time, and where memory is
+// shared, in all that share it: who comes while it runs waits for it and shares
+// its result. It reads the session again first, and
 // if that is newer than live, returns it without calling change. So the caller
 // looks at the result to see whether there is still something to do.
 //
@@ -53,6 +56,7 @@ func (m *Manager) Update(ctx context.Context, live *Live, change func(context.Co
 	if err != nil {
 		return nil, err
 	}
+	m.keepOpened(live, v)
 	return live.at(v), nil
 }
 
@@ -66,8 +70,35 @@ func (m *Manager) replace(ctx context.Context, live *Live, p *pending, change fu
 		p.unsaved = nil
 		return current, nil
 	}
+	turn, newest, err := m.turn(ctx, live.at(current))
+	if err != nil {
+		return nil, err
+	}
+	if newest.session.Generation > current.session.Generation {
+		p.unsaved = nil
+		return newest, nil
+	}
+	kept := false
+	defer func() {
+		if !kept {
+			turn.end(ctx)
+		}
+	}()
+	saved, err := m.replaceInTurn(ctx, live.at(current), p, change)
+	if err == nil && turn != nil && m.server == nil {
+		saved, kept, err = m.succeed(ctx, turn, live.at(current), saved)
+	}
+	if err == nil && string(saved.handle) != string(current.handle) {
+		m.state.succession.record(saved, m.now())
+	}
+	return saved, err
+}
+
+// replaceInTurn makes and saves the next generation of the current one.
+func (m *Manager) replaceInTurn(ctx context.Context, current *Live, p *pending, change func(context.Context, *Session) error) (*version, error) {
+	var err error
 	if p.unsaved == nil {
-		if p.unsaved, err = m.next(ctx, live.at(current), change); err != nil {
+		if p.unsaved, err = m.next(ctx, current, change); err != nil {
 			return nil, err
 		}
 	}
@@ -75,19 +106,32 @@ func (m *Manager) replace(ctx context.Context, live *Live, p *pending, change fu
 	if err != nil {
 		return nil, err
 	}
-	saved, err := m.save(ctx, ring, p.unsaved, current.handle, live.scope)
+	saved, err := m.insistOnSaving(ctx, ring, p.unsaved, current)
 	if errors.Is(err, ErrStale) { // another process was faster
 		p.unsaved = nil
-		return m.reread(ctx, live)
+		return m.reread(ctx, current)
 	}
 	if err != nil {
 		return nil, err
 	}
 	p.unsaved = nil
-	if string(saved.handle) != string(current.handle) {
-		m.state.succession.record(saved, m.now())
-	}
 	return saved, nil
+}
+
+// insistOnSaving saves a generation. Where the store is shared it is tried for as
+// long as the update may take: until it is there, the others must not refresh.
+func (m *Manager) insistOnSaving(ctx context.Context, ring *seal.Ring, s *Session, current *Live) (*version, error) {
+	for {
+		saved, err := m.save(ctx, ring, s, current.handle, current.scope)
+		if m.server == nil || m.state.shared == nil || !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrStale) {
+			return saved, err
+		}
+		select {
+		case <-time.After(feedBeat):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // reread returns the newest version that is known, if it is still good.
@@ -173,6 +217,33 @@ func (u *updates) join(ctx context.Context, id ID, now func() time.Time, work fu
 	return p.flight, nil
 }
 
+// AwaitUpdates waits until no update is under way, or ctx ends: at the end of a process,
+// before what stands in memory is kept.
+func (st *State) AwaitUpdates(ctx context.Context) {
+	for {
+		flight := st.updates.running()
+		if flight == nil {
+			return
+		}
+		_, _ = flight.wait(ctx) // its requests learn how it went
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// running returns some update that is under way, or nil.
+func (u *updates) running() *flight[*version] {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, p := range u.pending {
+		if p.flight != nil {
+			return p.flight
+		}
+	}
+	return nil
+}
+
 // finish notes how an update ended, before anyone learns of it.
 func (u *updates) finish(id ID, p *pending, err error, now time.Time) {
 	u.mu.Lock()
@@ -188,7 +259,7 @@ func (u *updates) finish(id ID, p *pending, err error, now time.Time) {
 
 // final tells whether an error says that the session is no more.
 func final(err error) bool {
-	for _, end := range []error{ErrEnd, ErrRevoked, ErrExpired, ErrSuperseded, ErrUnreadable} {
+	for _, end := range []error{ErrEnd, ErrRevoked, ErrExpired, ErrIdle, ErrSuperseded, ErrUnreadable} {
 		if errors.Is(err, end) {
 			return true
 		}

@@ -1,0 +1,138 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-auth/gatehouse/session"
+)
+
+// SessionStore is what a module of the namespace gatehouse.session_stores is: a
+// place that several servers have in common.
+type SessionStore interface {
+	// Identity says which place it is. What two configurations call the same has
+	// one connection, and outlives a reload. It is never logged.
+	Identity() string
+	// OpenSessions returns the place. It does not touch the network.
+	OpenSessions() (SharedSessions, error)
+}
+
+// SharedSessions keeps sessions for several servers, and what they share of them.
+type SharedSessions interface {
+	session.ServerStore
+	session.Shared
+	io.Closer
+}
+
+// replicas is what this server has in common with others, in the pool.
+type replicas struct {
+	place SharedSessions
+	state *session.State
+}
+
+var replicasPool = caddy.NewUsagePool()
+
+// closeAfter is how long requests of a configuration that is gone may go on using
+// the connections.
+const closeAfter = 2 * time.Minute
+
+// Destruct implements caddy.Destructor.
+func (r *replicas) Destruct() error {
+	r.state.Close()
+	time.AfterFunc(closeAfter, func() { _ = r.place.Close() })
+	return nil
+}
+
+// errTwoPlaces refuses a store on the server beside a shared memory.
+var errTwoPlaces = errors.New("store and shared contradict each other: a store for several servers brings its own shared, and store memory is of one server")
+
+// builtinStore is the name of a store that is no module, "" if the configuration
+// names a module.
+func builtinStore(raw json.RawMessage) (string, error) {
+	if len(raw) == 0 {
+		return "cookie", nil
+	}
+	var name string
+	if json.Unmarshal(raw, &name) != nil {
+		return "", nil
+	}
+	if name != "cookie" && name != "memory" {
+		return "", fmt.Errorf("no store %q; there are cookie, memory, and modules: %s", name, `{"backend": "redis"}`)
+	}
+	return name, nil
+}
+
+// provisionStore sets where sessions live, and what is shared with other servers.
+func (a *App) provisionStore(ctx caddy.Context, c *SessionConfig, config *session.Config) error {
+	name, err := builtinStore(c.Store)
+	if err != nil {
+		return err
+	}
+	if len(c.Shared) > 0 && name != "cookie" {
+		return errTwoPlaces
+	}
+	config.State = a.durable.state
+	switch {
+	case name == "memory":
+		config.Store = a.durable.memory
+	case name == "cookie":
+		config.Store = session.CookieStore()
+	}
+	field := "Shared"
+	if name == "" {
+		field = "Store"
+	} else if len(c.Shared) == 0 {
+		a.alone.Store(true)
+		return nil
+	}
+	loaded, err := ctx.LoadModule(c, field)
+	if err != nil {
+		return err
+	}
+	source, is := loaded.(SessionStore)
+	if !is {
+		return fmt.Errorf("%T is no store of sessions", loaded)
+	}
+	shared, err := a.acquireReplicas(source)
+	if err != nil {
+		return err
+	}
+	if config.State = shared.state; name == "" {
+		config.Store = shared.place
+	}
+	return nil
+}
+
+// acquireReplicas finds what belongs to a place and this server's storage, or makes
+// it.
+func (a *App) acquireReplicas(source SessionStore) (*replicas, error) {
+	key := fmt.Sprintf("%q %q", a.durable.pool, source.Identity())
+	value, _, err := replicasPool.LoadOrNew(key, func() (caddy.Destructor, error) {
+		place, err := source.OpenSessions()
+		if err != nil {
+			return nil, err
+		}
+		return &replicas{place: place, state: session.NewSharedState(a.durable.journal, place, nil)}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.releases = append(a.releases, func() { _, _ = replicasPool.Delete(key) })
+	return value.(*replicas), nil
+}
+
+// sayAlone says at the start what several servers of one site would not share. One
+// server cannot see whether there are others.
+func (a *App) sayAlone() {
+	if !a.alone.Load() {
+		return
+	}
+	a.logger.Info("sessions are of this server alone; where several serve one site, give all of them `session { shared redis ... }`",
+		zap.Strings("not_shared", []string{"sign-outs", "refreshes", "used sign-ins and logout tokens", "sessions of store memory", "keys, but by a common Caddy storage or `keys`"}))
+}

@@ -1,0 +1,161 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/gatehouse-auth/gatehouse/session"
+)
+
+// revokeBatch is how many revocations one script call takes.
+const revokeBatch = 500
+
+// revokeScript stores revocations, forgets those that are over, and tells each.
+//
+//	KEYS: set, revision; ARGV: now, channel, then end and revocation, ...
+const revokeScript = `
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
+for i = 3, #ARGV, 2 do
+	redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i + 1])
+	local revision = redis.call('INCR', KEYS[2])
+	redis.call('PUBLISH', ARGV[2], string.format('%d ', revision) .. ARGV[i + 1])
+end
+return 0`
+
+// listScript reads the revision and what is not over in one moment.
+const listScript = `
+return {redis.call('GET', KEYS[2]), redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf')}`
+
+func (s *Store) revocationKeys() []string {
+	return []string{s.key("revocations", "revoked"), s.key("revision", "revoked")}
+}
+
+// channel is where revocations are told. It is a key's name, so that in a cluster
+// every process listens at the node that stores them.
+func (s *Store) channel() string { return s.key("told", "revoked") }
+
+// Revoke implements [session.Shared].
+func (s *Store) Revoke(ctx context.Context, revocations ...session.Revocation) error {
+	for len(revocations) > 0 {
+		batch := revocations[:min(len(revocations), revokeBatch)]
+		revocations = revocations[len(batch):]
+		args := []any{s.now().Unix(), s.channel()}
+		for _, r := range batch {
+			data, err := r.MarshalBinary()
+			if err != nil {
+				return err
+			}
+			args = append(args, r.Until().Unix(), base64.RawStdEncoding.EncodeToString(data))
+		}
+		if err := s.run(ctx, revokeScript, s.revocationKeys(), args...).Err(); err != nil {
+			return fmt.Errorf("redisstore: revoking: %w", err)
+		}
+	}
+	return nil
+}
+
+// Revocations implements [session.Shared].
+func (s *Store) Revocations(ctx context.Context) (uint64, []session.Revocation, error) {
+	answer, err := s.run(ctx, listScript, s.revocationKeys(), s.now().Unix()).Slice()
+	if err != nil {
+		return 0, nil, fmt.Errorf("redisstore: revocations: %w", err)
+	}
+	if len(answer) != 2 {
+		return 0, nil, errors.New("redisstore: revocations: not the answer of our script")
+	}
+	revision, err := parseRevision(answer[0])
+	if err != nil {
+		return 0, nil, err
+	}
+	members, _ := answer[1].([]any)
+	all := make([]session.Revocation, 0, len(members))
+	for _, member := range members {
+		text, _ := member.(string)
+		r, err := decode(text)
+		if err != nil {
+			return 0, nil, err
+		}
+		all = append(all, r)
+	}
+	return revision, all, nil
+}
+
+// Revision implements [session.Shared].
+func (s *Store) Revision(ctx context.Context) (uint64, error) {
+	text, err := s.client.Get(ctx, s.revocationKeys()[1]).Result()
+	if isNil(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("redisstore: revision: %w", err)
+	}
+	return parseRevision(text)
+}
+
+func parseRevision(answer any) (uint64, error) {
+	if answer == nil {
+		return 0, nil
+	}
+	text, _ := answer.(string)
+	revision, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("redisstore: revision: %w", err)
+	}
+	return revision, nil
+}
+
+func decode(text string) (session.Revocation, error) {
+	data, err := base64.RawStdEncoding.DecodeString(text)
+	if err != nil {
+		return session.Revocation{}, fmt.Errorf("redisstore: revocation: %w", err)
+	}
+	r, err := session.DecodeRevocation(data)
+	if err != nil {
+		return session.Revocation{}, fmt.Errorf("redisstore: revocation: %w", err)
+	}
+	return r, nil
+}
+
+// Subscribe implements [session.Shared].
+func (s *Store) Subscribe(ctx context.Context) (session.Subscription, error) {
+	sub := s.client.Subscribe(ctx, s.channel())
+	if _, err := sub.ReceiveTimeout(ctx, 2*callTimeout); err != nil { // that it is subscribed
+		_ = sub.Close()
+		return nil, fmt.Errorf("redisstore: subscribing: %w", err)
+	}
+	return &subscription{sub}, nil
+}
+
+// subscription listens at one connection. When that is lost it is over: what was
+// told meanwhile has to be read.
+type subscription struct{ sub *redis.PubSub }
+
+// Next implements [session.Subscription].
+func (l *subscription) Next(ctx context.Context) (uint64, session.Revocation, error) {
+	for {
+		received, err := l.sub.Receive(ctx)
+		if err != nil {
+			return 0, session.Revocation{}, fmt.Errorf("redisstore: listening: %w", err)
+		}
+		message, is := received.(*redis.Message)
+		if !is {
+			continue
+		}
+		number, text, _ := strings.Cut(message.Payload, " ")
+		revision, err := parseRevision(number)
+		if err != nil {
+			return 0, session.Revocation{}, err
+		}
+		r, err := decode(text)
+		return revision, r, err
+	}
+}
+
+// Close implements [session.Subscription].
+func (l *subscription) Close() error { return l.sub.Close() }
