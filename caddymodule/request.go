@@ -168,10 +168,10 @@ func originalTarget(r *http.Request) string {
 // SEC-08).
 func readings(r *http.Request) []*http.Request {
 	all := []*http.Request{r}
-	original := originalURL(r)
-	if isPlain(r.URL) && isPlain(original) && original.Path == r.URL.Path && original.RawQuery == r.URL.RawQuery {
+	if hasOneReading(r) {
 		return all
 	}
+	original := originalURL(r)
 	add := func(u *url.URL) {
 		for _, known := range all {
 			if known.URL.Path == u.Path && known.URL.RawQuery == u.RawQuery {
@@ -192,6 +192,12 @@ func readings(r *http.Request) []*http.Request {
 		}
 	}
 	return all
+}
+
+// hasOneReading reports that nobody could take a request for another one.
+func hasOneReading(r *http.Request) bool {
+	original := originalURL(r)
+	return isPlain(r.URL) && isPlain(original) && original.Path == r.URL.Path && original.RawQuery == r.URL.RawQuery
 }
 
 // lenientPaths reads a path as obliging servers would: decoded once more, and once
