@@ -33,6 +33,8 @@ type provider struct {
 	// public: anybody can have an account there, so that "anyone who can sign
 	// in" is the whole world.
 	public bool
+	// plain: it is OAuth 2.0 without OpenID Connect, and issues no ID tokens.
+	plain bool
 	// dpop: its tokens are bound to a key of the session.
 	dpop bool
 	// refreshInterval is when a session is refreshed whatever its access token says;
@@ -127,6 +129,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 		emailTrusted: c.InsecureUnverifiedEmail,
 		paths:        make(map[string]string),
 		public:       isPublicIssuer(config.Issuer) || isPublicIssuer(config.Endpoints["authorization"]),
+		plain:        config.SubjectFrom != "",
 
 		refreshInterval: time.Duration(c.RefreshInterval),
 	}

@@ -33,6 +33,9 @@ type visit struct {
 	live    *session.Live
 	loadErr error
 
+	// deciding: no gate has let the request pass yet, nor refused it. Who is signed in
+	// cannot be a condition of that.
+	deciding bool
 	clean    nameSet   // the identity headers that hold nothing but what gates have set
 	identity *identity // who passed, or nil; placeholders read it
 	refused  *identity // who did not, for the page that says so
@@ -66,7 +69,7 @@ func (g *Gate) receive(r *http.Request) (*visit, error) {
 		v.clean = v.clean.and(g.own)
 		return v, nil
 	}
-	v := &visit{gate: g, cookies: g.cookies.Cut(r.Header), clean: g.names}
+	v := &visit{gate: g, cookies: g.cookies.Cut(r.Header), clean: g.names, deciding: true}
 	v.sent.authorization, v.sent.proofs = r.Header["Authorization"], r.Header["Dpop"]
 	clearIdentity(r, g.names)
 	reduceConnection(r.Header)
@@ -169,7 +172,7 @@ func (v *visit) deliver(w http.ResponseWriter) (bool, error) {
 
 // identify tells the upstream and the placeholders who passed a gate; nil is nobody.
 func (v *visit) identify(r *http.Request, g *Gate, who *identity) {
-	v.identity = who
+	v.identity, v.deciding = who, false
 	if who == nil {
 		clearIdentity(r, g.own)
 		v.unbind(g.own)
