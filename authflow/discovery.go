@@ -22,6 +22,7 @@ type metadata struct {
 	UserInfoEndpoint      string   `json:"userinfo_endpoint"`                     // "" if there is none
 	EndSessionEndpoint    string   `json:"end_session_endpoint"`                  // "" if there is none
 	RevocationEndpoint    string   `json:"revocation_endpoint"`                   // "" if there is none
+	IntrospectionEndpoint string   `json:"introspection_endpoint"`                // "" if there is none
 	PAREndpoint           string   `json:"pushed_authorization_request_endpoint"` // "" if there is none
 	PARRequired           bool     `json:"require_pushed_authorization_requests"`
 	ClientAuthMethods     []string `json:"token_endpoint_auth_methods_supported"`
@@ -103,6 +104,7 @@ func (c *Client) parseMetadata(body []byte) (*metadata, error) {
 		{"userinfo_endpoint", meta.UserInfoEndpoint, true},
 		{"end_session_endpoint", meta.EndSessionEndpoint, true},
 		{"revocation_endpoint", meta.RevocationEndpoint, true},
+		{"introspection_endpoint", meta.IntrospectionEndpoint, true},
 		{"pushed_authorization_request_endpoint", meta.PAREndpoint, true},
 	} {
 		if endpoint.optional && endpoint.address == "" {

@@ -129,6 +129,9 @@ var signingAlgs = []string{
 	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
 }
 
+// SigningAlgs returns what Config.SigningAlgs can name.
+func SigningAlgs() []string { return slices.Clone(signingAlgs) }
+
 // Client is one client at one provider. It keeps what the provider publishes
 // and nothing about anyone who signs in (SEC-61); it is safe for concurrent use.
 type Client struct {
@@ -139,6 +142,7 @@ type Client struct {
 	// nonces are those of the token and the PAR endpoint, resourceNonces those of
 	// UserInfo (RFC 9449 9).
 	nonces, resourceNonces Nonces
+	accessTokens           tokenCache
 }
 
 // New checks a configuration and returns the client for it. It does not touch

@@ -21,6 +21,9 @@ import (
 // browser sent it: a rewrite does not move them.
 func (g *Gate) endpoint(r *http.Request) (string, bool) {
 	u := originalURL(r)
+	if below, ours := strings.CutPrefix(u.EscapedPath(), resourceMetadataPath); ours && g.bearer != nil && (below == "" || below[0] == '/') {
+		return resourceMetadataPath + below, true
+	}
 	if below, ours := strings.CutPrefix(u.EscapedPath(), g.basePath+"/auth/"); ours {
 		return "auth/" + below, true // of the request that is asked about, byte for byte
 	}
@@ -40,6 +43,9 @@ func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, n
 			below += "?" + query
 		}
 		return g.serveAuth(w, r, v, "/"+below)
+	}
+	if path, is := strings.CutPrefix(name, resourceMetadataPath); is {
+		return g.serveResourceMetadata(w, r, v, path)
 	}
 	switch name {
 	case "auth":

@@ -44,6 +44,9 @@ const (
 	ReasonUnknownProvider  authflow.Reason = "unknown_provider"
 	ReasonACRRequired      authflow.Reason = "acr_required"
 	ReasonAuthTooOld       authflow.Reason = "auth_too_old"
+	ReasonTokenMalformed   authflow.Reason = "token_malformed"
+	ReasonTokenIssuer      authflow.Reason = "token_issuer_unknown"
+	ReasonScope            authflow.Reason = "insufficient_scope"
 	ReasonAskedUnknown     authflow.Reason = "original_request_unknown"
 	ReasonMatcherFailed    authflow.Reason = "matcher_failed"
 	ReasonMethodRefused    authflow.Reason = "method_refused"
@@ -131,16 +134,14 @@ func (g *Gate) fail(w http.ResponseWriter, r *http.Request, v *visit, err error)
 	h := w.Header()
 	noStore(h)
 	h.Add("Vary", "Sec-Fetch-Mode, Accept")
-	if result.status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", `Cookie realm="gatehouse", login="`+v.endpoint("login")+`"`+challenge(err))
-	}
+	v.challenge(r, h, result.status, err)
 	if result.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", strconv.Itoa(int(max(p.RetryAfter, time.Second)/time.Second)))
 	}
 	if v.gate.passErrors {
 		return caddyhttp.Error(result.status, errors.New(string(p.Reason))) // the rest is in the log
 	}
-	if wantsPage(r) {
+	if wantsPage(r) && v.brought == nil {
 		return g.errorPage(w, r, v, result.status, p, id)
 	}
 	body := problemBody{Error: p.Reason, Message: p.Public, RequestID: id}

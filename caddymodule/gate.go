@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -27,7 +28,9 @@ type Gate struct {
 	logger          *zap.Logger
 	matchers        caddyhttp.MatcherSets
 	public          caddyhttp.MatchPath
-	providers       []*provider
+	providers       []*provider // at which people sign in
+	speakers        []*provider // whose word counts: these, and issuers of access tokens
+	bearer          *bearer     // nil: no access tokens
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
 	cookies         session.CookieConfig
@@ -58,6 +61,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}
+	if err := v.readToken(r); err != nil {
+		return g.fail(w, r, v, err)
+	}
 	if v.gate == g {
 		if name, ours := g.endpoint(r); ours {
 			return g.serveEndpoint(w, r, v, name)
@@ -66,6 +72,10 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	open, err := g.isOpen(r)
 	if err != nil {
 		return g.fail(w, r, v, err)
+	}
+	if g.Preflight == "pass" && isPreflight(r) {
+		v.identify(r, g, nil)
+		return next.ServeHTTP(w, r)
 	}
 	if open && v.gate != g {
 		return next.ServeHTTP(w, r) // what the outermost has said of it stands
@@ -85,12 +95,13 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	switch {
 	case failed != nil:
 		return g.fail(w, r, v, failed)
-	case err != nil && !open && !g.passesAsNobody(err):
+	case err != nil && !open && !g.passesAsNobody(v, err):
 		return g.refuse(w, r, v, err)
 	case err == nil && isEarly(r) && !isSafe(r.Method):
 		return tooEarly()
 	}
 	v.identify(r, g, who)
+	v.giveNonce(w, r)
 	if delivered || who != nil && v.gate.PrivateResponses != "off" {
 		w = newPrivateWriter(w)
 	}
@@ -125,6 +136,12 @@ func (g *Gate) check(r *http.Request, v *visit, open bool, needed stepUp) (*iden
 	if err := v.hostProblem; err != nil {
 		return nil, err
 	}
+	if v.brought != nil {
+		return g.checkToken(r, v, needed)
+	}
+	if b := v.gate.bearer; b != nil && b.only {
+		return nil, problem(authflow.NoLogin, ReasonNoSession, "This site takes access tokens only.", errors.New("no access token"))
+	}
 	live, err := v.load(r)
 	if err != nil {
 		return nil, err
@@ -145,7 +162,7 @@ func (g *Gate) check(r *http.Request, v *visit, open bool, needed stepUp) (*iden
 	if err := g.crossOrigin(r, v.origin); err != nil {
 		return nil, err
 	}
-	who := &identity{session: s, provider: provider, prefixed: len(v.gate.providers) > 1}
+	who := &identity{session: s, provider: provider, prefixed: len(v.gate.speakers) > 1}
 	if err := g.admit(r, v, who); err != nil {
 		return nil, err
 	}
@@ -209,9 +226,10 @@ func (g *Gate) denied(v *visit, who *identity, reason authflow.Reason, public st
 }
 
 // passesAsNobody reports an error that means nobody is signed in, where that is no
-// reason to stop. A session that is there and too weak is one (unauthenticated pass).
-func (g *Gate) passesAsNobody(err error) bool {
-	return g.Unauthenticated == "pass" && asProblem(err).Kind == authflow.NoLogin && challenge(err) == ""
+// reason to stop (unauthenticated pass). A session that is there and too weak is one,
+// and so is an access token, however wrong.
+func (g *Gate) passesAsNobody(v *visit, err error) bool {
+	return g.Unauthenticated == "pass" && v.brought == nil && asProblem(err).Kind == authflow.NoLogin && stepUpChallenge(err) == ""
 }
 
 // refuse answers who may not pass: a navigation without session, or with one that
@@ -221,7 +239,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, v *visit, err erro
 		return g.fail(w, r, v, err)
 	}
 	providers := v.demanded
-	if challenge(err) != "" { // the same person at the same provider
+	if stepUpChallenge(err) != "" { // the same person at the same provider
 		p, err := g.providerOf(v.live.Session())
 		if err != nil {
 			return g.fail(w, r, v, err)
@@ -239,12 +257,8 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, v *visit, err erro
 
 // isNavigation judges the request as the browser sent it, not as a rewrite left it.
 func isNavigation(r *http.Request) bool {
-	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
-	if !ok || original.Method == r.Method {
-		return authflow.IsNavigation(r)
-	}
 	sent := *r
-	sent.Method = original.Method
+	sent.Method = originalMethod(r)
 	return authflow.IsNavigation(&sent)
 }
 

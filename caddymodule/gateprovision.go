@@ -23,7 +23,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	}
 	g.app = app.(*App)
 	for _, step := range []func(caddy.Context) error{
-		g.provisionWords, g.provisionMatchers, g.provisionProviders, g.provisionRules, g.provisionRequire,
+		g.provisionWords, g.provisionMatchers, g.provisionProviders, g.provisionBearer, g.provisionRules, g.provisionRequire,
 		g.provisionHeaders, g.provisionOrigins, g.provisionSession, g.provisionPages,
 	} {
 		if err := step(ctx); err != nil {
@@ -122,6 +122,7 @@ func (g *Gate) provisionWords(caddy.Context) error {
 		choices    []string
 	}{
 		{"unauthenticated", g.Unauthenticated, []string{"login", "reject", "pass"}},
+		{"preflight", g.Preflight, []string{"pass", "reject"}},
 		{"private_responses", g.PrivateResponses, []string{"on", "off"}},
 		{"errors", g.Errors, []string{"page", "pass"}},
 	} {
@@ -137,11 +138,11 @@ func (g *Gate) provisionWords(caddy.Context) error {
 // means: else anyone's choice of name at one would open what is meant for another,
 // and a rule on a name without its provider would never fit.
 func (g *Gate) checkProviderOf(r rule) error {
-	if len(g.providers) < 2 {
+	if len(g.speakers) < 2 {
 		return nil
 	}
 	known := func(name string) bool {
-		return slices.ContainsFunc(g.providers, func(p *provider) bool { return p.name == name })
+		return slices.ContainsFunc(g.speakers, func(p *provider) bool { return p.name == name })
 	}
 	for _, name := range r.claims["provider"] {
 		if !known(name) {
@@ -170,7 +171,7 @@ func (g *Gate) need(claim string) {
 	if claim == "email_domain" {
 		claim = "email"
 	}
-	if isComputed(claim) || claim == "sub" {
+	if isComputed(claim) || claim == "sub" || claim == "scope" { // scope is of access tokens, which tell all at once
 		return
 	}
 	if !slices.Contains(g.needs, claim) {

@@ -153,6 +153,14 @@ func originalURL(r *http.Request) *url.URL {
 	return r.URL
 }
 
+// originalMethod is the request's method before any rewrite.
+func originalMethod(r *http.Request) string {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.Method != "" {
+		return original.Method
+	}
+	return r.Method
+}
+
 // originalTarget is the request target byte for byte, before any rewrite.
 func originalTarget(r *http.Request) string {
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.RequestURI != "" {

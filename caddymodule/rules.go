@@ -97,7 +97,7 @@ func provisionClaims(config *Rule) (map[string][]string, error) {
 func (g *Gate) judge(r *http.Request, who *identity) (bool, error) {
 	// Rules speak of this gate's providers, whatever the upstream is told.
 	named := *who
-	named.prefixed = len(g.providers) > 1
+	named.prefixed = len(g.speakers) > 1
 	who = &named
 	var views []*http.Request
 	if g.rulesMatch {

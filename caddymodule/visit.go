@@ -40,6 +40,8 @@ type visit struct {
 	answersOnly bool
 	// authenticated: basic_auth has passed somebody before us.
 	authenticated bool
+	// brought is the access token of the request, which then counts alone.
+	brought *brought
 	// demanded are the providers that every protecting gate so far accepts.
 	demanded []*provider
 	// stepUp is what they ask of a session.
@@ -87,6 +89,7 @@ func (g *Gate) conflict(v *visit) error {
 		{"base_path", g.BasePath != "" && g.basePath != outer.basePath},
 		{"public_url", g.PublicURL != "" && g.publicOrigin != outer.publicOrigin},
 		{"session", g.Session != nil && g.sessionConfig != outer.sessionConfig},
+		{"bearer", g.Bearer != nil},
 		{"pages", g.Pages != nil},
 		{"errors", g.Errors != "" && g.passErrors != outer.passErrors},
 		{"return_to", len(g.ReturnTo) > 0 && !slices.Equal(g.returnTo, outer.returnTo)},

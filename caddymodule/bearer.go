@@ -1,0 +1,324 @@
+package caddymodule
+
+import (
+	"cmp"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/internal/seal"
+	"github.com/gatehouse-auth/gatehouse/internal/secret"
+	"github.com/gatehouse-auth/gatehouse/session"
+)
+
+// bearer is a BearerConfig that has been provisioned: which access tokens a site
+// takes instead of a session (RFC 6750 2.1).
+type bearer struct {
+	policy authflow.ResourcePolicy
+	// issuers are whose tokens count: the site's providers, and further ones.
+	issuers   []*provider
+	scopes    []string // that every token must have
+	only      bool     // no sessions here
+	bound     bool     // bound tokens only
+	nonces    bool     // proofs need a nonce of ours
+	resources []resource
+}
+
+// provisionBearer reads which access tokens a site takes.
+func (g *Gate) provisionBearer(caddy.Context) error {
+	g.speakers = g.providers
+	c := g.Bearer
+	if c == nil {
+		return nil
+	}
+	b := &bearer{
+		policy:  authflow.ResourcePolicy{AudienceClaim: c.AudienceClaim, Algs: c.Alg, AnyType: c.AnyType, Introspect: c.Introspect},
+		issuers: slices.Clone(g.providers), only: c.Only, bound: c.RequireBound, nonces: c.DPoPNonce,
+	}
+	var err error
+	if b.policy.Audiences, err = resolveAll("bearer: audience", c.Audience); err != nil {
+		return err
+	}
+	if len(b.policy.Audiences) == 0 {
+		return errors.New("bearer: audience is needed: without one a token that was given to any other service would be taken (RFC 9068 4)")
+	}
+	if b.scopes, err = resolveAll("bearer: scopes", c.Scopes); err != nil {
+		return err
+	}
+	if c.Introspect && len(g.providers) != 1 {
+		return errors.New("bearer: introspect: a token that only its issuer can read does not say whose it is; with several providers nobody can be asked")
+	}
+	for _, alg := range c.Alg {
+		if !slices.Contains(authflow.SigningAlgs(), alg) {
+			return fmt.Errorf("bearer: alg: %q is none of %s", alg, strings.Join(authflow.SigningAlgs(), ", "))
+		}
+	}
+	if err := g.provisionIssuers(b); err != nil {
+		return err
+	}
+	b.resources = resourcesOf(b.policy.Audiences)
+	g.bearer, g.speakers = b, b.issuers
+	return nil
+}
+
+// provisionIssuers adds issuers at which nobody signs in here. They are called by
+// their host, where a rule or a header names a provider.
+func (g *Gate) provisionIssuers(b *bearer) error {
+	for _, raw := range g.Bearer.Issuer {
+		issuer, err := resolve("bearer: issuer", raw)
+		if err != nil {
+			return err
+		}
+		u, err := url.Parse(issuer)
+		if err != nil || u.Host == "" {
+			return fmt.Errorf("bearer: issuer: %q is no URL", issuer)
+		}
+		if slices.ContainsFunc(b.issuers, func(p *provider) bool { return p.client.Issuer() == issuer || p.name == u.Host }) {
+			return fmt.Errorf("bearer: issuer: %s is there already", issuer)
+		}
+		config := &ProviderConfig{Name: u.Host, Issuer: issuer, ClientID: b.policy.Audiences[0], ClientAuth: authflow.ClientAuthNone}
+		client, err := g.app.acquireClient(config, authflow.Config{
+			Issuer: issuer, ClientID: config.ClientID, ClientAuth: config.ClientAuth, Now: time.Now, Logger: g.app.slogger,
+		})
+		if err != nil {
+			return fmt.Errorf("bearer: %w", err)
+		}
+		b.issuers = append(b.issuers, &provider{name: u.Host, client: client, userClaim: "sub"})
+	}
+	if len(g.Bearer.Issuer) > 0 && len(g.Allow) == 0 {
+		return errors.New("bearer: issuer: say which of its tokens may pass (allow ...), or write allow any")
+	}
+	return nil
+}
+
+func resolveAll(word string, raw []string) ([]string, error) {
+	values := make([]string, len(raw))
+	for i := range raw {
+		var err error
+		if values[i], err = resolve(word, raw[i]); err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
+}
+
+// brought is the access token of a request.
+type brought struct {
+	scheme string
+	raw    secret.String
+
+	checked bool
+	token   *authflow.AccessToken
+	session *session.Session
+	issuer  *provider
+	err     error
+}
+
+// readToken finds the access token that a request brings: in its one Authorization
+// header, and nowhere else (RFC 6750 2). A request that brings one is judged by it
+// alone. nil, if it brings none, or none of this site's concern.
+func (v *visit) readToken(r *http.Request) error {
+	if v.gate.bearer == nil || v.brought != nil {
+		return nil
+	}
+	v.answersOnly = v.answersOnly || v.gate.bearer.only
+	lines := r.Header["Authorization"]
+	at := slices.IndexFunc(lines, func(line string) bool {
+		scheme, _, _ := strings.Cut(line, " ")
+		return strings.EqualFold(scheme, authflow.TokenTypeBearer) || strings.EqualFold(scheme, authflow.TokenTypeDPoP)
+	})
+	if at < 0 {
+		return nil
+	}
+	scheme, token, _ := strings.Cut(lines[at], " ")
+	v.brought = &brought{scheme: scheme, raw: secret.New(token)}
+	v.answersOnly = true
+	switch {
+	case len(lines) > 1, r.URL.Query().Has("access_token"):
+		return tokenProblem(authflow.BadRequest, ReasonTokenMalformed, "invalid_request", errors.New("the request brings more than one token"))
+	case !isToken68(token):
+		return tokenProblem(authflow.BadRequest, ReasonTokenMalformed, "invalid_request", errors.New("the Authorization header does not hold one token"))
+	}
+	return nil
+}
+
+// isToken68: RFC 9110 11.2.
+func isToken68(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(c rune) bool {
+		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("-._~+/=", c)
+	})
+}
+
+// checkToken answers who is calling by an access token: verified, for this site,
+// used as it is bound, with the scopes that the site asks of all.
+func (g *Gate) checkToken(r *http.Request, v *visit, needed stepUp) (*identity, error) {
+	if err := v.openToken(r); err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(g.speakers, v.brought.issuer.same) {
+		return nil, tokenProblem(authflow.NoLogin, ReasonOtherProvider, "invalid_token", fmt.Errorf("tokens of %s do not count here", v.brought.issuer.client.Issuer()))
+	}
+	who := &identity{session: v.brought.session, provider: v.brought.issuer, prefixed: len(v.gate.speakers) > 1}
+	if err := g.admit(r, v, who); err != nil {
+		return nil, g.scopeProblem(err)
+	}
+	if err := needed.check(who.session, g.now()); err != nil {
+		return nil, err
+	}
+	return who, nil
+}
+
+// openToken verifies the token of a request, once.
+func (v *visit) openToken(r *http.Request) error {
+	b := v.brought
+	if !b.checked {
+		b.checked = true
+		b.err = v.gate.verifyToken(r, v, b)
+	}
+	return b.err
+}
+
+func (g *Gate) verifyToken(r *http.Request, v *visit, b *brought) error {
+	var err error
+	if b.issuer, err = g.issuerOf(b.raw); err != nil {
+		return err
+	}
+	if b.token, err = b.issuer.client.AccessToken(r.Context(), b.raw, g.bearer.policy); err != nil {
+		return asTokenProblem(err)
+	}
+	if err := authflow.CheckTokenUse(b.token, g.tokenUse(r, v, b)); err != nil {
+		return asTokenProblem(err)
+	}
+	if g.bearer.bound && b.token.KeyThumbprint == "" && b.token.CertificateThumbprint == "" {
+		return tokenProblem(authflow.NoLogin, authflow.ReasonTokenBinding, "invalid_token", errors.New("bound to nothing, and require_bound"))
+	}
+	if lacking := without(g.bearer.scopes, b.token.Scopes); len(lacking) > 0 {
+		return &authflow.Error{
+			Kind: authflow.Denied, Reason: ReasonScope, Public: "This access token does not allow that.",
+			Err: &tokenRefused{code: "insufficient_scope", scope: g.bearer.scopes, err: fmt.Errorf("it lacks scope %q", lacking)},
+		}
+	}
+	b.session, err = g.tokenSession(b.issuer, b.token)
+	return err
+}
+
+// issuerOf finds whom to ask about a token: for a JWT the issuer that it names, for
+// anything else the one provider.
+func (g *Gate) issuerOf(raw secret.String) (*provider, error) {
+	issuer, isJWT := authflow.TokenIssuer(raw)
+	if !isJWT {
+		return g.bearer.issuers[0], nil
+	}
+	for _, p := range g.bearer.issuers {
+		if p.client.Issuer() == issuer {
+			return p, nil
+		}
+	}
+	return nil, tokenProblem(authflow.NoLogin, ReasonTokenIssuer, "invalid_token", fmt.Errorf("iss is %.256q, and tokens of it do not count here", issuer))
+}
+
+// tokenUse is the request as the client sees it.
+func (g *Gate) tokenUse(r *http.Request, v *visit, b *brought) authflow.TokenUse {
+	use := authflow.TokenUse{
+		Scheme: b.scheme, Token: b.raw, Method: originalMethod(r),
+		URL: v.origin.String() + originalURL(r).EscapedPath(), Proofs: r.Header["Dpop"],
+		Certificate: clientCertificate(r), Now: g.now(),
+		UseOnce: func(id string, until time.Time) error {
+			return g.app.durable.state.UseOnce("dpop proof", id, until)
+		},
+	}
+	if g.bearer.nonces {
+		use.Nonce = func(nonce string) bool { return g.isNonce(r, v, nonce) }
+	}
+	return use
+}
+
+// clientCertificate is what the client has shown on this connection, to Caddy itself.
+func clientCertificate(r *http.Request) *x509.Certificate {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return nil
+	}
+	return r.TLS.PeerCertificates[0]
+}
+
+// tokenSession is what a token says in the form that rules and headers read. It is
+// no session: nothing of it is kept.
+func (g *Gate) tokenSession(p *provider, t *authflow.AccessToken) (*session.Session, error) {
+	claims, _ := g.project(p, &authflow.Grant{Claims: t.Claims, SignedClaims: t.Claims})
+	scopes := make([]any, len(t.Scopes))
+	for i, scope := range t.Scopes {
+		scopes[i] = scope
+	}
+	claims[p.key("scope")] = scopes
+	if err := checkClaims(p, claims); err != nil {
+		return nil, tokenProblem(authflow.NoLogin, ReasonClaimUnsafe, "invalid_token", err)
+	}
+	return &session.Session{
+		Provider: p.name, Issuer: t.Issuer, ClientID: p.client.ClientID(), Subject: t.Subject, Claims: claims,
+		AuthTime: t.AuthTime, ACR: t.ACR, Created: cmp.Or(t.Issued, g.now()), Expires: t.Expires,
+	}, nil
+}
+
+// without returns what of all is not among some.
+func without(all, some []string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(value string) bool { return slices.Contains(some, value) })
+}
+
+// scopeProblem says which scope would have helped, where the rules that refused a
+// token speak of scopes (RFC 6750 3.1).
+func (g *Gate) scopeProblem(err error) error {
+	if asProblem(err).Reason != ReasonDenied {
+		return err
+	}
+	var scopes []string
+	for _, r := range g.allow {
+		scopes = append(scopes, r.claims["scope"]...)
+	}
+	if len(scopes) == 0 {
+		return err
+	}
+	p := *asProblem(err)
+	p.Err = &tokenRefused{code: "insufficient_scope", scope: scopes, err: p.Err}
+	return &p
+}
+
+// nonceLifetime is how long a nonce of ours counts.
+const nonceLifetime = 5 * time.Minute
+
+func (v *visit) noncePurpose() seal.Purpose {
+	return seal.Purpose{Kind: "dpop nonce", Scope: v.origin.hostname()}
+}
+
+// newNonce is the time, sealed: every replica that has our keys knows it (RFC 9449
+// 8, 9).
+func (g *Gate) newNonce(r *http.Request, v *visit) (string, error) {
+	return g.seal(r, v.noncePurpose(), binary.BigEndian.AppendUint64(nil, uint64(g.now().Unix())))
+}
+
+// giveNonce tells who proves the possession of a key the nonce for the next request.
+func (v *visit) giveNonce(w http.ResponseWriter, r *http.Request) {
+	if v.brought == nil || !v.gate.bearer.nonces || v.brought.token == nil || v.brought.token.KeyThumbprint == "" {
+		return
+	}
+	if nonce, err := v.gate.newNonce(r, v); err == nil {
+		w.Header().Set("DPoP-Nonce", nonce)
+	}
+}
+
+func (g *Gate) isNonce(r *http.Request, v *visit, nonce string) bool {
+	made, err := g.unseal(r, v.noncePurpose(), nonce)
+	if err != nil || len(made) != 8 {
+		return false
+	}
+	age := g.now().Sub(time.Unix(int64(binary.BigEndian.Uint64(made)), 0))
+	return age < nonceLifetime
+}
