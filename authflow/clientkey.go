@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 
@@ -61,6 +62,34 @@ func ParseClientKey(data []byte, kid string) (ClientKey, error) {
 	}
 	return ClientKey{jose.JSONWebKey{Key: jwk.Key, KeyID: jwk.KeyID, Algorithm: jwk.Algorithm, Use: "sig"}}, nil
 }
+
+// seedBytes is how many bytes make a key: 16 more than it has, so that all keys are
+// as likely (FIPS 186-5 A.2.1).
+const seedBytes = 48
+
+// KeyFromSeed makes the P-256 key that belongs to 48 bytes, which nobody could guess;
+// its key id is the thumbprint. Who has the same bytes has the same key. Fewer or more
+// are [ErrClientKey].
+func KeyFromSeed(seed []byte) (ClientKey, error) {
+	if len(seed) != seedBytes {
+		return ClientKey{}, fmt.Errorf("%w: a seed of %d bytes, not %d", ErrClientKey, len(seed), seedBytes)
+	}
+	one := big.NewInt(1)
+	scalar := new(big.Int).Mod(new(big.Int).SetBytes(seed), new(big.Int).Sub(elliptic.P256().Params().N, one))
+	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar.Add(scalar, one).FillBytes(make([]byte, 32)))
+	if err != nil {
+		return ClientKey{}, ErrClientKey // the other error could quote the key
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return ClientKey{}, ErrClientKey
+	}
+	return ParseClientKey(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), "")
+}
+
+// Sign makes a JWT of claims (RFC 7519), whose typ says what it is for, so that it
+// passes for no other (RFC 8725 3.11).
+func (k ClientKey) Sign(typ string, claims any) (string, error) { return k.sign(typ, claims, nil) }
 
 // parsePrivate reads a private key by what its bytes begin with. No error quotes
 // them.

@@ -1,6 +1,7 @@
 package authflow_test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -279,4 +280,34 @@ func decodeJWT(t testing.TB, compact string) (header, claims map[string]any) {
 		}
 	}
 	return header, claims
+}
+
+// FIPS 186-5 A.2.1: one seed is one key, any seed of the right length is a key, and none shows.
+func TestKeyFromSeed(t *testing.T) {
+	seed := func(b byte) []byte { return bytes.Repeat([]byte{b}, 48) }
+	kids := map[string]bool{}
+	for _, b := range []byte{0, 1, 0xff} {
+		key, again := must(authflow.KeyFromSeed(seed(b))), must(authflow.KeyFromSeed(seed(b)))
+		if key.String() != again.String() || kids[key.String()] {
+			t.Errorf("seed %d: %s, then %s", b, key, again)
+		}
+		kids[key.String()] = true
+		compact := must(key.Sign("test+jwt", map[string]string{"a": "b"}))
+		var set jose.JSONWebKeySet
+		if err := json.Unmarshal(must(authflow.MarshalKeySet([]authflow.ClientKey{key})), &set); err != nil || len(set.Keys) != 1 {
+			t.Fatal(err)
+		}
+		signed := must(jose.ParseSignedCompact(compact, []jose.SignatureAlgorithm{jose.ES256}))
+		if payload, err := signed.Verify(set.Keys[0]); err != nil || string(payload) != `{"a":"b"}` {
+			t.Errorf("seed %d: %v %s", b, err, payload)
+		}
+		if header := signed.Signatures[0].Protected; header.KeyID != set.Keys[0].KeyID || header.ExtraHeaders[jose.HeaderType] != "test+jwt" {
+			t.Errorf("header %+v", header)
+		}
+	}
+	for _, size := range []int{0, 32, 47, 49} {
+		if _, err := authflow.KeyFromSeed(make([]byte, size)); !errors.Is(err, authflow.ErrClientKey) {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
 }

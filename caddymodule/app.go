@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -41,6 +42,13 @@ type App struct {
 	// needs are the claims that rules and headers of this configuration read:
 	// what a session of it holds.
 	needs map[string]struct{}
+	// tokens are those that some site of this configuration forwards.
+	tokens map[tokenNeed]struct{}
+	// sendsBound: some site forwards tokens that are bound to a key; hasTransport: some
+	// reverse_proxy can.
+	sendsBound, hasTransport bool
+	// assertion are the keys that sign assertions.
+	assertion atomic.Pointer[assertionKeys]
 	// domains are the terms of sessions by shared cookie scope.
 	domains map[string]sessionTerms
 }
@@ -56,6 +64,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger, a.slogger, a.load = ctx.Logger(), ctx.Slogger(), rand.Text()
 	a.needs = map[string]struct{}{"email_verified": {}}
+	a.tokens = make(map[tokenNeed]struct{})
 	a.domains = make(map[string]sessionTerms)
 	var err error
 	if a.durable, err = acquireDurable(ctx.Storage(), a.logger); err != nil {
@@ -78,8 +87,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Start does nothing: gates work from provisioning on, and ask providers lazily.
-func (a *App) Start() error { return nil }
+// Start checks what only the whole configuration shows. Gates work from provisioning
+// on, and ask providers lazily.
+func (a *App) Start() error { return a.checkTransport() }
 
 // Stop does nothing; see Cleanup.
 func (a *App) Stop() error { return nil }

@@ -86,7 +86,7 @@ func (g *Gate) provisionIssuers(b *bearer) error {
 			return fmt.Errorf("bearer: issuer: %s is there already", issuer)
 		}
 		config := &ProviderConfig{Name: u.Host, Issuer: issuer, ClientID: b.policy.Audiences[0], ClientAuth: authflow.ClientAuthNone}
-		client, err := g.app.acquireClient(config, authflow.Config{
+		client, err := g.app.acquireClient(config, []byte("bearer "+issuer), authflow.Config{
 			Issuer: issuer, ClientID: config.ClientID, ClientAuth: config.ClientAuth, Now: time.Now, Logger: g.app.slogger,
 		})
 		if err != nil {

@@ -53,7 +53,7 @@ func (g *Gate) applyGrant(p *provider, s *session.Session, grant *authflow.Grant
 	if !grant.RefreshToken.Empty() {
 		s.RefreshAt = p.refreshAt(now, grant.AccessExpiry)
 	}
-	return nil
+	return g.keepTokens(p, s, grant)
 }
 
 // keepSigned lays what userinfo alone has told over what the session knows. What
@@ -177,23 +177,29 @@ func (g *Gate) neededPaths(p *provider) []string {
 	return paths
 }
 
+// lacks reports that a session does not know all that this gate reads.
+func (g *Gate) lacks(p *provider, s *session.Session) bool {
+	return g.hasClaims(p, s) != nil || g.hasTokens(s) != nil
+}
+
 // refreshPatience is how long a request waits for a refresh that it could do
 // without. The refresh goes on, and the next request finds its result.
 const refreshPatience = time.Second
 
 // renew refreshes a session that is due, or that was made before the
-// configuration began to read a claim. A refresh that fails for now, or that takes
+// configuration began to read a claim or to forward a token. A refresh that fails for now, or that takes
 // long, leaves the session as it is, within its own limits; one that the provider
 // refuses ends it.
 func (g *Gate) renew(r *http.Request, v *visit, p *provider) error {
 	s := v.live.Session()
 	due := !s.RefreshAt.IsZero() && !g.now().Before(s.RefreshAt)
-	lacking := g.hasClaims(p, s) != nil && !s.RefreshToken.Empty() && !s.Incomplete
+	lacking := g.lacks(p, s) && !s.RefreshToken.Empty() && !s.Incomplete
 	if !due && !lacking {
 		return nil
 	}
 	ctx := r.Context()
-	if !lacking {
+	stale := g.isStale(s) // then the request cannot do without
+	if !lacking && !stale {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, refreshPatience)
 		defer cancel()
@@ -207,6 +213,8 @@ func (g *Gate) renew(r *http.Request, v *visit, p *provider) error {
 	case errors.Is(err, session.ErrEnd), errors.Is(err, session.ErrRevoked), errors.Is(err, session.ErrSuperseded):
 		v.live, v.loadErr = nil, sessionProblem(session.ErrRevoked)
 		return v.loadErr
+	case stale && errors.Is(err, session.ErrTooLarge):
+		return sessionProblem(err)
 	}
 	return nil
 }
@@ -222,7 +230,7 @@ func (g *Gate) refresh(ctx context.Context, p *provider, s *session.Session) err
 	}
 	if err == nil {
 		// One that did not bring what is lacking will not bring it the next time.
-		s.Incomplete = g.hasClaims(p, s) != nil
+		s.Incomplete = g.lacks(p, s)
 		return nil
 	}
 	g.logRefresh(s, err)

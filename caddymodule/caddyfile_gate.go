@@ -50,6 +50,7 @@ var providerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 //		report_only
 //		headers           forwarded|remote|off
 //		header            <Name> <claim>
+//		forward           access_token|id_token|assertion [<Header>]
 //		private_responses on|off
 //		errors            page|pass
 //		pages {
@@ -60,7 +61,7 @@ var providerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 //		}
 //	}
 //
-// `allow`, `deny`, `require`, `public` and `header` may be repeated. The directive emits one
+// `allow`, `deny`, `require`, `public`, `header` and `forward` may be repeated. The directive emits one
 // route without a matcher: the handler cleans every request and finds its own
 // endpoints by the path as the browser sent it, before it asks the matcher.
 func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
@@ -177,6 +178,7 @@ func gateWords(h httpcaddyfile.Helper, g *GateConfig) vocabulary {
 		"report_only":       flag(&g.ReportOnly),
 		"headers":           oneOf(&g.Headers, "forwarded", "remote", "off"),
 		"header":            {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseHeader(d, g) }},
+		"forward":           {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseForward(d, g) }},
 		"private_responses": oneOf(&g.PrivateResponses, "on", "off"),
 		"errors":            oneOf(&g.Errors, "page", "pass"),
 		"pages":             {parse: func(d *caddyfile.Dispenser) error { return parsePages(d, g) }},

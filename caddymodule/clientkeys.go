@@ -143,6 +143,13 @@ func (g *Gate) serveKeys(w http.ResponseWriter, r *http.Request, v *visit) error
 			keys = append(keys, more...)
 		}
 	}
+	if g.app.asserts() {
+		more, err := g.app.assertionKeys(r.Context())
+		if err != nil {
+			return g.fail(w, r, v, err)
+		}
+		keys = append(keys, more...)
+	}
 	set, err := authflow.MarshalKeySet(keys)
 	if err != nil {
 		return g.fail(w, r, v, err)

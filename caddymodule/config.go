@@ -203,6 +203,15 @@ type HeaderConfig struct {
 	Claim string `json:"claim"`
 }
 
+// ForwardConfig sends one token of the session to the upstream.
+type ForwardConfig struct {
+	// Which one: "access_token", "id_token", or "assertion", a short one of ours.
+	Token string `json:"token"`
+	// The header's name; in Authorization the token stands behind its scheme.
+	// Default: X-Forwarded-Access-Token, X-Forwarded-Id-Token, X-Gatehouse-Assertion.
+	Header string `json:"header,omitempty"`
+}
+
 // PagesConfig changes how our pages look.
 type PagesConfig struct {
 	// A folder with templates of the same names as ours, used instead of them.
@@ -306,6 +315,9 @@ type GateConfig struct {
 
 	// Further identity headers.
 	Header []HeaderConfig `json:"header,omitempty"`
+
+	// Tokens that the upstream gets, on requests that need a sign-in. Default: none.
+	Forward []ForwardConfig `json:"forward,omitempty"`
 
 	// Whether answers to somebody signed in are made private to their browser:
 	// "on" or "off". Default: on.

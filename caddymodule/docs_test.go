@@ -198,6 +198,7 @@ func TestExamplesAdapt(t *testing.T) {
 var neverAnswered = []authflow.Reason{
 	authflow.ReasonNoEndSession, authflow.ReasonRefreshRefused, authflow.ReasonRevocation,
 	authflow.ReasonRefreshIssuer, authflow.ReasonRefreshSubject, authflow.ReasonRefreshAuthTime,
+	ReasonNoTransport,
 }
 
 // docs/reasons.md has one row for every reason, with the statuses that it is answered with, and none for a reason that

@@ -29,6 +29,7 @@ const (
 	ReasonSessionTooLarge  authflow.Reason = "session_too_large"
 	ReasonOtherProvider    authflow.Reason = "other_provider"
 	ReasonClaimsChanged    authflow.Reason = "claims_changed"
+	ReasonAccessExpired    authflow.Reason = "access_token_expired"
 	ReasonClaimUnsafe      authflow.Reason = "claim_unsafe"
 	ReasonStoreUnavailable authflow.Reason = "store_unavailable"
 	ReasonKeysNotShared    authflow.Reason = "keys_not_shared"
@@ -50,6 +51,7 @@ const (
 	ReasonAskedUnknown     authflow.Reason = "original_request_unknown"
 	ReasonMatcherFailed    authflow.Reason = "matcher_failed"
 	ReasonMethodRefused    authflow.Reason = "method_refused"
+	ReasonNoTransport      authflow.Reason = "dpop_transport_missing"
 	ReasonLogoutMismatch   authflow.Reason = "logout_mismatch"
 	ReasonInternal         authflow.Reason = "internal"
 )

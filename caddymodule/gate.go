@@ -41,6 +41,7 @@ type Gate struct {
 	own             nameSet // those that this gate sets
 	rulesMatch      bool    // some rule has a matcher of its own
 	requires        []requirement
+	forwards        []ForwardConfig
 	publicOrigin    origin
 	trusted         map[string]struct{}
 	returnTo        []string
@@ -102,10 +103,19 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	v.identify(r, g, who)
 	v.giveNonce(w, r)
+	if who != nil && !open {
+		if err := g.forward(r, v, who); err != nil {
+			return g.fail(w, r, v, err)
+		}
+	}
 	if delivered || who != nil && v.gate.PrivateResponses != "off" {
 		w = newPrivateWriter(w)
 	}
-	return next.ServeHTTP(w, r)
+	err = next.ServeHTTP(w, r)
+	if v.gate == g {
+		v.checkSent(r, g)
+	}
+	return err
 }
 
 // isOpen reports whether a request needs no sign-in: the user's matcher takes
@@ -158,6 +168,11 @@ func (g *Gate) check(r *http.Request, v *visit, open bool, needed stepUp) (*iden
 	s := v.live.Session()
 	if err := g.hasClaims(provider, s); err != nil {
 		return nil, err
+	}
+	if !open {
+		if err := g.checkTokens(s); err != nil {
+			return nil, err
+		}
 	}
 	if err := g.crossOrigin(r, v.origin); err != nil {
 		return nil, err

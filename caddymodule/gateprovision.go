@@ -24,7 +24,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	g.app = app.(*App)
 	for _, step := range []func(caddy.Context) error{
 		g.provisionWords, g.provisionMatchers, g.provisionProviders, g.provisionBearer, g.provisionRules, g.provisionRequire,
-		g.provisionHeaders, g.provisionOrigins, g.provisionSession, g.provisionPages,
+		g.provisionHeaders, g.provisionForward, g.provisionOrigins, g.provisionSession, g.provisionPages,
 	} {
 		if err := step(ctx); err != nil {
 			return fmt.Errorf("gatehouse: %w", err)

@@ -32,6 +32,8 @@ type provider struct {
 	// public: anybody can have an account there, so that "anyone who can sign
 	// in" is the whole world.
 	public bool
+	// dpop: its tokens are bound to a key of the session.
+	dpop bool
 	// refreshInterval is when a session is refreshed whatever its access token says;
 	// 0 is never.
 	refreshInterval time.Duration
@@ -128,6 +130,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 		emailTrusted: c.InsecureUnverifiedEmail,
 		paths:        make(map[string]string),
 		public:       isPublicIssuer(config.Issuer),
+		dpop:         c.DPoP,
 
 		refreshInterval: time.Duration(c.RefreshInterval),
 	}

@@ -42,6 +42,7 @@ type visit struct {
 	authenticated bool
 	// brought is the access token of the request, which then counts alone.
 	brought *brought
+	bound         *bound // an access token that the transport sends
 	// demanded are the providers that every protecting gate so far accepts.
 	demanded []*provider
 	// stepUp is what they ask of a session.
@@ -160,6 +161,7 @@ func (v *visit) identify(r *http.Request, g *Gate, who *identity) {
 	v.identity = who
 	if who == nil {
 		clearIdentity(r, g.own)
+		v.unbind(g.own)
 		return
 	}
 	g.setIdentity(r, who)

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -133,6 +135,10 @@ func (c *Caddy) TryReload(caddyfile string) error {
 	if status != http.StatusOK {
 		return fmt.Errorf("reload: status %d: %s", status, body)
 	}
+	// Until the old configuration's socket is closed, the system may give it connections that it closes with it.
+	if !eventually(10*time.Second, func() bool { return listeners(c.Port) <= 1 }) {
+		return errors.New("reload: the old configuration still listens")
+	}
 	return nil
 }
 
@@ -155,6 +161,23 @@ func (c *Caddy) ask(method, path string, header http.Header, body string) (statu
 		return err == nil
 	})
 	return status, answer, err
+}
+
+// listeners is how many sockets listen at a port of IPv4; 0 where the system does not tell.
+func listeners(port string) int {
+	table, err := os.ReadFile("/proc/net/tcp")
+	number, errPort := strconv.Atoi(port)
+	if err != nil || errPort != nil {
+		return 0
+	}
+	count := 0
+	for line := range strings.Lines(string(table)) {
+		fields := strings.Fields(line) // number, local address, remote address, state: 0A listens
+		if len(fields) > 3 && fields[3] == "0A" && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", number)) {
+			count++
+		}
+	}
+	return count
 }
 
 // Restart stops the process and starts another with the same port and storage.

@@ -133,6 +133,21 @@ func (r *Ring) Seal(p Purpose, plaintext []byte) (string, error) {
 	return value, nil
 }
 
+// Derive makes a secret for another use of each key, in the ring's order: the first
+// is the one to use now, the others may still be known to somebody. kind is a constant
+// of the program, size at most 8160 bytes.
+func (r *Ring) Derive(kind string, size int) ([][]byte, error) {
+	secrets := make([][]byte, 0, len(r.keys))
+	for _, key := range r.keys {
+		secret, err := subkey(key.secret, "derive", kind, size)
+		if err != nil {
+			return nil, err
+		}
+		secrets = append(secrets, secret)
+	}
+	return secrets, nil
+}
+
 // Open returns what was sealed for p. Its errors are [ErrMalformed],
 // [ErrForged] and [*UnknownKeyError].
 func (r *Ring) Open(p Purpose, value string) ([]byte, error) {

@@ -503,3 +503,32 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// A derived secret belongs to its key and its kind, and to no cookie or record.
+func TestDerive(t *testing.T) {
+	one, two := testKey(t, 1, epoch), testKey(t, 2, epoch.Add(time.Hour))
+	derive := func(ring *seal.Ring, kind string) []string {
+		t.Helper()
+		secrets, err := ring.Derive(kind, 48)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts := make([]string, len(secrets))
+		for i, secret := range secrets {
+			if texts[i] = string(secret); len(secret) != 48 || bytes.Contains(secret, bytes.Repeat([]byte{1}, 8)) {
+				t.Errorf("%x", secret)
+			}
+		}
+		return texts
+	}
+	both := derive(testRing(t, two, one), "assertion")
+	if alone := derive(testRing(t, one), "assertion"); len(both) != 2 || both[1] != alone[0] || both[0] == both[1] {
+		t.Errorf("not one for each key, in the ring's order")
+	}
+	if other := derive(testRing(t, one), "other"); other[0] == both[1] {
+		t.Error("two kinds have one secret")
+	}
+	if _, err := testRing(t, one).Derive("assertion", 1<<20); err == nil {
+		t.Error("more than HKDF gives")
+	}
+}
