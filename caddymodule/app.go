@@ -49,6 +49,8 @@ type App struct {
 	sendsBound, hasTransport bool
 	// assertion are the keys that sign assertions.
 	assertion atomic.Pointer[assertionKeys]
+	// users are the files of users by path.
+	users map[string]*provider
 	// domains are the terms of sessions by shared cookie scope.
 	domains map[string]sessionTerms
 }
@@ -65,6 +67,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.logger, a.slogger, a.load = ctx.Logger(), ctx.Slogger(), rand.Text()
 	a.needs = map[string]struct{}{"email_verified": {}}
 	a.tokens = make(map[tokenNeed]struct{})
+	a.users = make(map[string]*provider)
 	a.domains = make(map[string]sessionTerms)
 	var err error
 	if a.durable, err = acquireDurable(ctx.Storage(), a.logger); err != nil {

@@ -120,6 +120,7 @@ type brought struct {
 	token   *authflow.AccessToken
 	session *session.Session
 	issuer  *provider
+	own     *session.Session // of a token of our own
 	err     error
 }
 

@@ -143,7 +143,7 @@ func (g *Gate) serveKeys(w http.ResponseWriter, r *http.Request, v *visit) error
 			keys = append(keys, more...)
 		}
 	}
-	if g.app.asserts() {
+	if g.app.asserts() || g.app.issues() {
 		more, err := g.app.assertionKeys(r.Context())
 		if err != nil {
 			return g.fail(w, r, v, err)

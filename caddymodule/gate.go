@@ -31,6 +31,7 @@ type Gate struct {
 	providers       []*provider // at which people sign in
 	speakers        []*provider // whose word counts: these, and issuers of access tokens
 	bearer          *bearer     // nil: no access tokens
+	users           *provider   // nil: no token URL of our own
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
 	cookies         session.CookieConfig
@@ -147,6 +148,11 @@ func (g *Gate) check(r *http.Request, v *visit, open bool, needed stepUp) (*iden
 		return nil, err
 	}
 	if v.brought != nil {
+		if v.gate.users != nil {
+			if who, ours, err := g.checkOwnToken(r, v, needed); ours {
+				return who, err
+			}
+		}
 		return g.checkToken(r, v, needed)
 	}
 	if b := v.gate.bearer; b != nil && b.only {

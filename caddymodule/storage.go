@@ -39,6 +39,8 @@ type durable struct {
 	keys   *keyRing
 	state  *session.State
 	memory *session.MemoryStore
+	// attempts at passwords are counted by every configuration alike.
+	attempts *attempts
 }
 
 var durablePool = caddy.NewUsagePool()
@@ -52,10 +54,11 @@ func acquireDurable(storage certmagic.Storage, logger *zap.Logger) (*durable, er
 	value, _, err := durablePool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		keys := &keyRing{storage: storage, logger: logger, now: time.Now}
 		return &durable{
-			pool:   key,
-			keys:   keys,
-			state:  session.NewState(&journal{storage: storage, now: keys.now}, nil),
-			memory: session.NewMemoryStore(nil),
+			pool:     key,
+			keys:     keys,
+			state:    session.NewState(&journal{storage: storage, now: keys.now}, nil),
+			memory:   session.NewMemoryStore(nil),
+			attempts: newAttempts(),
 		}, nil
 	})
 	if err != nil {
