@@ -3,6 +3,7 @@ package authflow
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,23 +27,48 @@ type ResourcePolicy struct {
 	// Providers that send none have something else there (client_id).
 	AudienceClaim string
 	// Algs are the algorithms that a JWT may be signed with, of those of
-	// Config.SigningAlgs. Default: those of ID tokens.
+	// [SigningAlgs]. Default: those of the issuer's ID tokens.
 	Algs []string
 	// AnyType takes a JWT whose typ is JWT or absent. What tells an access token from
-	// an ID token is then only what ID tokens have and it has not (see checkKind).
+	// an ID token is then only what one has and the other has not (see checkKind).
 	AnyType bool
-	// Introspect has a token that is no JWT looked up at the provider (RFC 7662).
+	// Introspect has a token that is no JWT looked up at the first issuer (RFC 7662).
 	Introspect bool
+	// Prepare makes of a token what the caller needs at each use of it, which
+	// [AccessToken.Prepared] then holds. Default: nothing.
+	Prepare func(*AccessToken) (any, error)
+}
+
+// ResourceServer judges access tokens (RFC 6750, RFC 9068 4). It keeps what it found
+// out, for as long as it lives, and is safe for concurrent use.
+type ResourceServer struct {
+	policy  ResourcePolicy
+	issuers []*Client
+	tokens  tokenCache
+}
+
+// NewResourceServer checks a policy and returns the resource server that takes
+// tokens of the given issuers, of which there is at least one.
+func NewResourceServer(policy ResourcePolicy, issuers ...*Client) (*ResourceServer, error) {
+	if len(policy.Audiences) == 0 {
+		return nil, errors.New("audience: missing; without one a token that was given to any other service would be taken")
+	}
+	for _, alg := range policy.Algs {
+		if !slices.Contains(signingAlgs, alg) {
+			return nil, fmt.Errorf("alg: %q is none of %s", alg, strings.Join(signingAlgs, ", "))
+		}
+	}
+	return &ResourceServer{policy: policy, issuers: issuers}, nil
 }
 
 // AccessToken is what an access token says. It never changes.
 type AccessToken struct {
-	// Issuer is whose word it is.
-	Issuer string
+	// Client is the one of the resource server's issuers whose word it is.
+	Client *Client
+	// Audiences are those names of the resource server that it is for.
+	Audiences []string
 	// Subject is sub; "" if introspection did not tell.
 	Subject string
-	// ClientID is who asked for it, "" if not told.
-	ClientID string
 	// Scopes are what it may be used for (RFC 9068 2.2.3), also of scp, as some
 	// providers call it.
 	Scopes []string
@@ -56,120 +82,130 @@ type AccessToken struct {
 	// KeyThumbprint is the key that it is bound to (RFC 9449 6.1), and
 	// CertificateThumbprint the certificate (RFC 8705 3.1), "" if to none.
 	KeyThumbprint, CertificateThumbprint string
+	// Prepared is what ResourcePolicy.Prepare made of it.
+	Prepared any
 
-	header Claims // of a JWT; nil after introspection
-	size   int    // about what it holds, in bytes
-}
-
-// TokenIssuer returns who issued a JWT by its own word, and whether it is one at
-// all. Nobody has verified that: it says which [Client] to ask.
-func TokenIssuer(raw secret.String) (issuer string, isJWT bool) {
-	_, claims, err := decodeJWS(raw.Reveal())
-	if err != nil {
-		return "", false
-	}
-	issuer, _ = claims.String("iss")
-	return issuer, true
+	notBefore time.Time
+	keptFor   time.Duration // at most
+	size      int           // about what it holds, in bytes
 }
 
 // AccessToken returns what an access token says, if this resource server takes it.
-// A JWT is verified by the provider's keys (RFC 9068 4), anything else looked up
-// (RFC 7662), if the policy has it so. What was found is kept for a while and
-// judged anew at each use.
+// A JWT is verified by its issuer's keys (RFC 9068 4), anything else looked up
+// (RFC 7662), if the policy has it so. What was found is kept for a while, and its
+// time judged at each use.
 //
 // An error of Kind NoLogin says that the token does not count, one of Kind
-// Unavailable or Provider that this cannot be told.
-func (c *Client) AccessToken(ctx context.Context, raw secret.String, policy ResourcePolicy) (*AccessToken, error) {
-	if len(raw.Reveal()) > maxIDToken {
-		return nil, asToken(NewError(ReasonIDTokenMalformed, fmt.Errorf("more than %d bytes", maxIDToken)))
-	}
-	find := c.verifyAccessToken
-	if _, _, err := decodeJWS(raw.Reveal()); err != nil {
-		if !policy.Introspect {
-			return nil, asToken(err)
-		}
-		find = c.introspect
-	}
-	token, err := c.accessTokens.get(ctx, tokenKeyOf(raw, policy), c.cfg.Now(), func(ctx context.Context) (*AccessToken, error) {
-		return find(ctx, raw, policy)
+// Unavailable, Provider or Internal that this cannot be told.
+func (s *ResourceServer) AccessToken(ctx context.Context, raw secret.String) (*AccessToken, error) {
+	now := s.issuers[0].cfg.Now()
+	token, err := s.tokens.get(ctx, sha256.Sum256([]byte(raw.Reveal())), now, func(ctx context.Context) (*AccessToken, error) {
+		return s.find(ctx, raw.Reveal())
 	})
-	if err != nil {
-		return nil, asToken(err)
+	if err == nil {
+		err = token.checkTime(now)
 	}
-	if err := c.checkAccessToken(ctx, token, policy); err != nil {
+	if err != nil {
 		return nil, asToken(err)
 	}
 	return token, nil
 }
 
-// verifyAccessToken verifies a JWT access token's signature. What does not depend on
-// the time or on the policy is checked once, here.
-func (c *Client) verifyAccessToken(ctx context.Context, raw secret.String, policy ResourcePolicy) (*AccessToken, error) {
-	header, claims, err := decodeJWS(raw.Reveal())
+// find finds out about a token that is not known.
+func (s *ResourceServer) find(ctx context.Context, raw string) (*AccessToken, error) {
+	if len(raw) > maxIDToken {
+		return nil, NewError(ReasonIDTokenMalformed, fmt.Errorf("more than %d bytes", maxIDToken))
+	}
+	token, err := s.read(ctx, raw)
 	if err != nil {
 		return nil, err
 	}
+	if token.Audiences, err = s.audiencesOf(token.Claims); err != nil {
+		return nil, err
+	}
+	if s.policy.Prepare != nil {
+		if token.Prepared, err = s.policy.Prepare(token); err != nil {
+			return nil, err
+		}
+	}
+	return token, nil
+}
+
+// read verifies a JWT with the keys of the issuer that it names, and has anything
+// else looked up.
+func (s *ResourceServer) read(ctx context.Context, raw string) (*AccessToken, error) {
+	header, claims, err := decodeJWS(raw)
+	if err != nil {
+		if !s.policy.Introspect {
+			return nil, err
+		}
+		return s.issuers[0].introspect(ctx, raw)
+	}
+	iss, _ := claims.String("iss")
+	at := slices.IndexFunc(s.issuers, func(c *Client) bool { return c.cfg.Issuer == iss })
+	if at < 0 {
+		return nil, NewError(ReasonTokenIssuer, fmt.Errorf("iss is %.256q, and tokens of it do not count here", iss))
+	}
+	return s.issuers[at].verifyAccessToken(ctx, raw, header, claims, s.policy)
+}
+
+// verifyAccessToken verifies a JWT access token by RFC 9068 4, but for its audience
+// and the time.
+func (c *Client) verifyAccessToken(ctx context.Context, raw string, header, claims Claims, policy ResourcePolicy) (*AccessToken, error) {
 	meta, err := c.metadata(ctx)
 	if err != nil {
 		return nil, err
 	}
-	algs := c.accessTokenAlgs(meta, policy)
+	algs := c.algs(meta)
+	if len(policy.Algs) > 0 {
+		algs = nil
+		for _, name := range policy.Algs {
+			algs = append(algs, jose.SignatureAlgorithm(name))
+		}
+	}
 	if err := cmp.Or(checkKind(header, claims, policy.AnyType), checkAlg(header, algs)); err != nil {
 		return nil, err // before the costly check
 	}
 	signature := &signatureCheck{client: c, algs: algs}
-	if _, err := signature.VerifySignature(ctx, raw.Reveal()); err != nil {
+	if _, err := signature.VerifySignature(ctx, raw); err != nil {
 		return nil, err
 	}
-	return parseAccessToken(header, claims, len(raw.Reveal()))
+	if _, has := claims["exp"]; !has {
+		return nil, NewError(ReasonExpMissing, errors.New("no exp"))
+	}
+	if err := checkSubject(claims); err != nil {
+		return nil, err
+	}
+	return c.newAccessToken(claims, len(raw), verifiedFor)
 }
 
-// checkAccessToken judges what was found out about a token (RFC 9068 4, RFC 7662
-// 4), by today's policy and time.
-func (c *Client) checkAccessToken(ctx context.Context, t *AccessToken, policy ResourcePolicy) error {
-	now, leeway := c.cfg.Now(), c.cfg.Leeway
-	if t.header != nil {
-		meta, err := c.metadata(ctx)
-		if err != nil {
-			return err
-		}
-		if err := cmp.Or(
-			checkKind(t.header, t.Claims, policy.AnyType),
-			checkAlg(t.header, c.accessTokenAlgs(meta, policy)),
-			checkIssuer(t.Claims, c.cfg.Issuer),
-			checkSubject(t.Claims),
-			checkExpiry(t.Claims, now.Add(-leeway)),
-		); err != nil {
-			return err
-		}
-	} else if !t.Expires.IsZero() && t.Expires.Before(now.Add(-leeway)) {
-		return NewError(ReasonTokenExpired, fmt.Errorf("exp is %s", t.Expires))
+// checkTime judges what was true of a token when it was found out.
+func (t *AccessToken) checkTime(now time.Time) error {
+	leeway := t.Client.cfg.Leeway
+	switch {
+	case !t.Expires.IsZero() && t.Expires.Before(now.Add(-leeway)):
+		return NewError(ReasonTokenExpired, fmt.Errorf("exp was %s ago", now.Sub(t.Expires)))
+	case t.Issued.After(now.Add(leeway)):
+		return NewError(ReasonClockSkew, fmt.Errorf("iat is in %s", t.Issued.Sub(now)))
+	case t.notBefore.After(now.Add(leeway)):
+		return NewError(ReasonClockSkew, fmt.Errorf("nbf is in %s", t.notBefore.Sub(now)))
 	}
-	if !t.Issued.IsZero() && t.Issued.After(now.Add(leeway)) {
-		return NewError(ReasonClockSkew, fmt.Errorf("iat is %s", t.Issued))
-	}
-	return cmp.Or(
-		checkResource(t.Claims, policy),
-		checkNotBefore(t.Claims, now.Add(leeway)),
-	)
+	return nil
 }
 
-// accessTokenAlgs are the algorithms that a token of this provider may have.
-func (c *Client) accessTokenAlgs(meta *metadata, policy ResourcePolicy) []jose.SignatureAlgorithm {
-	if len(policy.Algs) == 0 {
-		return c.algs(meta)
-	}
-	algs := make([]jose.SignatureAlgorithm, len(policy.Algs))
-	for i, name := range policy.Algs {
-		algs[i] = jose.SignatureAlgorithm(name)
-	}
-	return algs
-}
+// onlyOfAccessTokens are claims that say what a token may be used for, or by which
+// client: providers whose access tokens do not say what they are (Keycloak, Entra,
+// Auth0, Okta, Cognito) put at least one of them there, and none into an ID token.
+// The others are of ID tokens (OIDC Core 2, 3.3.2.11) and logout tokens.
+var (
+	onlyOfAccessTokens = []string{"scope", "scp", "client_id", "appid", "azpacr", "cid", "gty"}
+	neverOfThem        = []string{"nonce", "at_hash", "c_hash", "s_hash", "events"}
+)
 
-// checkKind tells an access token from everything else that the provider signs: by
-// its typ (RFC 9068 2.1, RFC 8725 3.11); where the policy takes any typ, by what an
-// ID token (nonce, at_hash, c_hash, Keycloak's typ, Cognito's token_use) and a logout
-// token (events) have.
+// checkKind tells an access token from everything else that the provider signs, by
+// its typ (RFC 9068 2.1, RFC 8725 3.11). Where the policy takes any typ, the claims
+// have to tell: those of an access token, and none of an ID token or a logout token,
+// whom Keycloak (typ) and Cognito (token_use) also call so.
 func checkKind(header, claims Claims, anyType bool) error {
 	for _, name := range []string{"crit", "b64"} { // RFC 7515 4.1.11: we understand none
 		if _, ok := header[name]; ok {
@@ -183,46 +219,51 @@ func checkKind(header, claims Claims, anyType bool) error {
 	if !anyType || err != nil && !errors.Is(err, ErrClaimAbsent) || err == nil && !strings.EqualFold(typ, "JWT") {
 		return NewError(ReasonTokenKind, fmt.Errorf("typ is %.64q, expected %s", typ, accessTokenType))
 	}
-	for _, name := range []string{"nonce", "at_hash", "c_hash", "s_hash", "events"} {
-		if _, has := claims[name]; has {
-			return NewError(ReasonTokenKind, fmt.Errorf("it has %s, as access tokens have not", name))
-		}
+	has := func(name string) bool { _, is := claims[name]; return is }
+	if at := slices.IndexFunc(neverOfThem, has); at >= 0 {
+		return NewError(ReasonTokenKind, fmt.Errorf("it has %s, as access tokens have not", neverOfThem[at]))
 	}
-	for name, want := range map[string]string{"typ": "Bearer", "token_use": "access"} {
-		if kind, has := claims[name]; has && kind != want && kind != "DPoP" {
-			return NewError(ReasonTokenKind, fmt.Errorf("%s is %.64q", name, kind))
-		}
+	if !slices.ContainsFunc(onlyOfAccessTokens, has) {
+		return NewError(ReasonTokenKind, fmt.Errorf("it has none of %q, by which an access token is known", onlyOfAccessTokens))
+	}
+	if use, is := claims["token_use"]; is && use != "access" {
+		return NewError(ReasonTokenKind, fmt.Errorf("token_use is %.64q", use))
+	}
+	if use, is := claims["typ"]; is && use != "Bearer" && use != "DPoP" {
+		return NewError(ReasonTokenKind, fmt.Errorf("the claim typ is %.64q", use))
 	}
 	return nil
 }
 
-// checkResource: RFC 9068 4, RFC 8707 2. The token is for this resource server:
-// every other one that it was shown to could bring it here (SEC-83).
-func checkResource(claims Claims, policy ResourcePolicy) error {
-	name := cmp.Or(policy.AudienceClaim, "aud")
-	audiences, err := claims.strings(name)
+// audiencesOf: RFC 9068 4, RFC 8707 2. The token is for this resource server: every
+// other one that it was shown to could bring it here (SEC-83).
+func (s *ResourceServer) audiencesOf(claims Claims) ([]string, error) {
+	name := cmp.Or(s.policy.AudienceClaim, "aud")
+	all, err := claims.strings(name)
 	if err != nil && !errors.Is(err, ErrClaimAbsent) {
-		return NewError(ReasonClaimMalformed, err)
+		return nil, NewError(ReasonClaimMalformed, err)
 	}
-	for _, audience := range audiences {
-		if slices.Contains(policy.Audiences, audience) {
-			return nil
-		}
+	ours := slices.DeleteFunc(slices.Clone(all), func(audience string) bool { return !slices.Contains(s.policy.Audiences, audience) })
+	if len(ours) == 0 {
+		return nil, NewError(ReasonAudMismatch, fmt.Errorf("want=%q got=%.256q (%s)", s.policy.Audiences, all, name))
 	}
-	return NewError(ReasonAudMismatch, fmt.Errorf("want=%q got=%.256q (%s)", policy.Audiences, audiences, name))
+	return ours, nil
 }
 
-// parseAccessToken reads what the rest of the program asks of a token.
-func parseAccessToken(header, claims Claims, length int) (*AccessToken, error) {
-	t := &AccessToken{Claims: claims, header: header, size: 4*length + 1<<10} // decoded, a text takes about four times its bytes
-	for name, text := range map[string]*string{"iss": &t.Issuer, "sub": &t.Subject, "client_id": &t.ClientID, "acr": &t.ACR} {
+// newAccessToken reads what the rest of the program asks of a token.
+func (c *Client) newAccessToken(claims Claims, length int, keptFor time.Duration) (*AccessToken, error) {
+	t := &AccessToken{
+		Client: c, Claims: claims, keptFor: keptFor,
+		size: 4*length + 1<<10, // decoded, a text takes about four times its bytes
+	}
+	for name, text := range map[string]*string{"sub": &t.Subject, "acr": &t.ACR} {
 		value, err := claims.String(name)
 		if err != nil && !errors.Is(err, ErrClaimAbsent) {
 			return nil, NewError(ReasonClaimMalformed, err)
 		}
 		*text = value
 	}
-	for name, at := range map[string]*time.Time{"iat": &t.Issued, "exp": &t.Expires, "auth_time": &t.AuthTime} {
+	for name, at := range map[string]*time.Time{"iat": &t.Issued, "nbf": &t.notBefore, "exp": &t.Expires, "auth_time": &t.AuthTime} {
 		value, err := claims.Time(name)
 		if err != nil && !errors.Is(err, ErrClaimAbsent) {
 			return nil, NewError(ReasonClaimMalformed, err)
@@ -278,11 +319,14 @@ func (t *AccessToken) readConfirmation() error {
 	return nil
 }
 
+// notOfTheToken are reasons of Kind Provider that say nothing about the token.
+var notOfTheToken = []Reason{ReasonIntrospection, ReasonDiscoveryIssuer}
+
 // asToken makes an error about an access token one of the request that brought it
 // (RFC 6750 3.1, invalid_token). One that says that it could not be judged stays.
 func asToken(err error) error {
 	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Kind == Unavailable || e.Kind == Internal || slices.Contains(introspectionReasons, e.Reason) {
+	if !ok || e.Kind == Unavailable || e.Kind == Internal || slices.Contains(notOfTheToken, e.Reason) {
 		return err
 	}
 	refused := *e

@@ -85,6 +85,9 @@ func (c *Client) parseMetadata(body []byte) (*metadata, error) {
 	if err := json.Unmarshal(body, &meta); err != nil {
 		return nil, fmt.Errorf("decode metadata: %w", err)
 	}
+	if c.cfg.KeysOnly { // what stands there besides need not be addresses
+		meta = metadata{Issuer: meta.Issuer, JWKSURI: meta.JWKSURI, SigningAlgs: meta.SigningAlgs}
+	}
 	if err := meta.useAliases(c.cfg.MutualTLS); err != nil {
 		return nil, err
 	}
@@ -98,8 +101,8 @@ func (c *Client) parseMetadata(body []byte) (*metadata, error) {
 		name, address string
 		optional      bool
 	}{
-		{"authorization_endpoint", meta.AuthorizationEndpoint, false},
-		{"token_endpoint", meta.TokenEndpoint, false},
+		{"authorization_endpoint", meta.AuthorizationEndpoint, c.cfg.KeysOnly},
+		{"token_endpoint", meta.TokenEndpoint, c.cfg.KeysOnly},
 		{"jwks_uri", meta.JWKSURI, false},
 		{"userinfo_endpoint", meta.UserInfoEndpoint, true},
 		{"end_session_endpoint", meta.EndSessionEndpoint, true},

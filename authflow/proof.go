@@ -20,9 +20,10 @@ import (
 )
 
 const (
-	// proofAge is how old a proof may be, and how far ahead of our clock.
-	proofAge = time.Minute
-	// maxProof and maxProofID bound what is decoded, and remembered.
+	// proofAge is how old a proof may be, and proofAhead how far its clock may be
+	// ahead of ours. Proofs of the future would stay in memory the longest.
+	proofAge, proofAhead = time.Minute, 10 * time.Second
+	// maxProof and maxProofID bound what is decoded, and remembered, in bytes.
 	maxProof, maxProofID = 16 << 10, 256
 )
 
@@ -54,7 +55,8 @@ type TokenUse struct {
 	Certificate *x509.Certificate
 	// Nonce tells whether a nonce is one that we gave. nil: none is asked for.
 	Nonce func(nonce string) bool
-	// UseOnce fails if an id was used before, and remembers it until a time.
+	// UseOnce fails if an id was used before, and remembers it until a time. An error
+	// that is an *Error says that this cannot be told.
 	UseOnce func(id string, until time.Time) error
 	// Now is the time.
 	Now time.Time
@@ -94,80 +96,92 @@ func checkProof(thumbprint string, use TokenUse) error {
 	if len(use.Proofs) != 1 { // (1)
 		return NewError(ReasonProof, fmt.Errorf("%d DPoP headers", len(use.Proofs)))
 	}
-	claims, key, err := verifyProof(use.Proofs[0]) // (2), (4) to (7)
+	claims, err := verifyProof(use.Proofs[0], thumbprint) // (2), (4) to (7), (12)
 	if err != nil {
 		return NewError(ReasonProof, err)
 	}
-	jti, _ := claims.String("jti")
+	id, errID := claims.String("jti")
 	issued, errIssued := claims.Time("iat")
+	if errID == nil && (id == "" || len(id) > maxProofID) {
+		errID = fmt.Errorf("jti has %d bytes", len(id))
+	}
 	if err := cmp.Or(
-		errIssued, // (3)
-		checkProofText(claims, "htm", use.Method),             // (8)
-		checkProofURL(claims, use.URL),                        // (9)
-		checkProofText(claims, "ath", tokenHash(use.Token)),   // (12)
-		checkProofAge(use.Now.Sub(issued)),                    // (11)
-		checkProofText(Claims{"jkt": key}, "jkt", thumbprint), // (12)
+		errID, errIssued, // (3)
+		checkProofText(claims, "htm", use.Method),           // (8)
+		checkProofURL(claims, use.URL),                      // (9)
+		checkProofAge(use.Now.Sub(issued)),                  // (11)
+		checkProofText(claims, "ath", tokenHash(use.Token)), // (12)
 	); err != nil {
 		return NewError(ReasonProof, err)
-	}
-	if jti == "" || len(jti) > maxProofID { // (3)
-		return NewError(ReasonProof, errors.New("jti is absent, or too long"))
 	}
 	if use.Nonce != nil { // (10)
 		if nonce, err := claims.String("nonce"); err != nil || !use.Nonce(nonce) {
 			return NewError(ReasonProofNonce, errors.New("no nonce of ours"))
 		}
 	}
-	if err := use.UseOnce(thumbprint+" "+jti, use.Now.Add(2*proofAge+time.Second)); err != nil { // 11.1
-		return NewError(ReasonProofUsed, err)
+	err = use.UseOnce(thumbprint+" "+id, issued.Add(proofAge+time.Second)) // 11.1; the limit is itself accepted
+	if _, unknown := errors.AsType[*Error](err); err == nil || unknown {
+		return err
 	}
-	return nil
+	return NewError(ReasonProofUsed, err)
 }
 
-// verifyProof verifies a proof with the key that it brings, and returns its claims and
-// the key's thumbprint.
-func verifyProof(raw string) (claims Claims, thumbprint string, err error) {
+// verifyProof verifies a proof with the key that it brings, which has to be the one
+// of the thumbprint, and returns its claims.
+func verifyProof(raw, thumbprint string) (Claims, error) {
 	if len(raw) > maxProof {
-		return nil, "", fmt.Errorf("more than %d bytes", maxProof)
+		return nil, fmt.Errorf("more than %d bytes", maxProof)
 	}
 	header, claims, err := decodeJWS(raw) // (2), (3)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if typ, _ := header.String("typ"); typ != "dpop+jwt" { // (4)
-		return nil, "", fmt.Errorf("typ is %.64q", typ)
+		return nil, fmt.Errorf("typ is %.64q", typ)
 	}
-	for _, name := range []string{"crit", "b64"} {
+	for _, name := range []string{"crit", "b64"} { // RFC 7515 4.1.11: we understand none
 		if _, has := header[name]; has {
-			return nil, "", fmt.Errorf("the header has %s", name)
+			return nil, fmt.Errorf("the header has %s", name)
 		}
 	}
-	object, ok := header["jwk"].(map[string]any)
-	if !ok {
-		return nil, "", errors.New("the header has no jwk")
-	}
-	encoded, err := json.Marshal(object)
+	key, err := proofKey(header)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	for _, private := range []string{"d", "k", "p", "q", "dp", "dq", "qi", "oth"} { // (7)
-		if _, has := object[private]; has {
-			return nil, "", errors.New("the jwk is no public key")
-		}
-	}
-	key, err := parseKey(encoded)
+	digest, err := (&jose.JSONWebKey{Key: key.key}).Thumbprint(crypto.SHA256)
 	if err != nil {
-		return nil, "", err
+		return nil, err
+	}
+	// (12), before the signature: who has the token chooses how costly a key is, but
+	// for this one.
+	if subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(digest)), []byte(thumbprint)) != 1 {
+		return nil, errors.New("the jwk is not the key that the token is bound to")
 	}
 	jws, err := jose.ParseSignedCompact(raw, proofAlgs) // (5)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	if _, err := verifyWith([]publicKey{{alg: key.alg, key: key.key, kid: jws.Signatures[0].Header.KeyID}}, jws); err != nil { // (6)
-		return nil, "", err
+	key.kid = jws.Signatures[0].Header.KeyID
+	_, err = verifyWith([]publicKey{key}, jws) // (6)
+	return claims, err
+}
+
+// proofKey is the public key in a proof's header (7).
+func proofKey(header Claims) (publicKey, error) {
+	object, ok := header["jwk"].(map[string]any)
+	if !ok {
+		return publicKey{}, errors.New("the header has no jwk")
 	}
-	digest, err := (&jose.JSONWebKey{Key: key.key}).Thumbprint(crypto.SHA256)
-	return claims, base64.RawURLEncoding.EncodeToString(digest), err
+	for _, private := range []string{"d", "k", "p", "q", "dp", "dq", "qi", "oth"} {
+		if _, has := object[private]; has {
+			return publicKey{}, errors.New("the jwk is no public key")
+		}
+	}
+	encoded, err := json.Marshal(object)
+	if err != nil {
+		return publicKey{}, err
+	}
+	return parseKey(encoded)
 }
 
 func checkProofText(claims Claims, name, want string) error {
@@ -179,7 +193,7 @@ func checkProofText(claims Claims, name, want string) error {
 }
 
 func checkProofAge(age time.Duration) error {
-	if age > proofAge || age < -proofAge {
+	if age > proofAge || age < -proofAhead {
 		return fmt.Errorf("iat is %s ago", age)
 	}
 	return nil

@@ -100,6 +100,14 @@ type Config struct {
 	// signed by it is then refused. Default: answers are JSON, and signed ones are
 	// refused.
 	UserInfoAlg string
+	// IntrospectionAlg is the algorithm by which introspection answers are signed, if
+	// this client was registered for that (introspection_signed_response_alg, RFC 9701
+	// 6): one of those of SigningAlgs. An answer that is not signed by it is then
+	// refused. Default: answers are JSON, and signed ones are refused.
+	IntrospectionAlg string
+	// KeysOnly means that this issuer's tokens are verified and nobody signs in at it:
+	// of its metadata only jwks_uri is read.
+	KeysOnly bool
 	// NoDiscovery means that the provider publishes no metadata: nothing is known
 	// of it but Endpoints.
 	NoDiscovery bool
@@ -142,7 +150,6 @@ type Client struct {
 	// nonces are those of the token and the PAR endpoint, resourceNonces those of
 	// UserInfo (RFC 9449 9).
 	nonces, resourceNonces Nonces
-	accessTokens           tokenCache
 }
 
 // New checks a configuration and returns the client for it. It does not touch
@@ -212,7 +219,7 @@ func (cfg Config) validate() error {
 			return fmt.Errorf("signing_algs: %q is none of %s", alg, strings.Join(signingAlgs, ", "))
 		}
 	}
-	if err := cmp.Or(cfg.validateRequest(), cfg.validateEndpoints(), cfg.validateReach(), cfg.validateUserInfoAlg(), cfg.validateAsked()); err != nil {
+	if err := cmp.Or(cfg.validateRequest(), cfg.validateEndpoints(), cfg.validateReach(), cfg.validateUserInfoAlg(), cfg.validateIntrospectionAlg(), cfg.validateAsked()); err != nil {
 		return err
 	}
 	if cfg.UserInfo < UserInfoOff || cfg.UserInfo > UserInfoRequired {

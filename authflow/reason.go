@@ -102,6 +102,7 @@ const (
 // 3, RFC 9449 4.3, 7), besides those that it shares with the ID token.
 const (
 	ReasonTokenKind            Reason = "token_kind_refused"    // an ID token, a logout token, or a JWT that does not say what it is
+	ReasonTokenIssuer          Reason = "token_issuer_unknown"  // iss is none of the issuers that count
 	ReasonTokenInactive        Reason = "token_inactive"        // introspection: not active
 	ReasonIntrospection        Reason = "introspection_failed"  // the endpoint refuses us, or its answer is none
 	ReasonIntrospectionMissing Reason = "introspection_missing" // the provider has no such endpoint
@@ -218,6 +219,7 @@ var verdicts = map[Reason]verdict{
 	ReasonRevocation:    {Provider, publicRejected},
 
 	ReasonTokenKind:            {NoLogin, publicToken},
+	ReasonTokenIssuer:          {NoLogin, publicToken},
 	ReasonTokenInactive:        {NoLogin, publicToken},
 	ReasonIntrospection:        {Provider, publicSetup},
 	ReasonIntrospectionMissing: {Internal, publicSetup},

@@ -4,34 +4,27 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
-
-	"github.com/gatehouse-auth/gatehouse/internal/secret"
 )
 
 // maxKeptBytes bounds each generation of a tokenCache by what the kept tokens'
 // texts and claims may hold, in bytes.
 const maxKeptBytes = 16 << 20
 
-// tokenCache remembers what one client found out about access tokens: those that
-// count until they expire or get too old, those that do not for a moment. It keeps
-// tokens by their hash, and is bounded: what was not used while a generation filled
-// up is forgotten. Tokens that do not count cannot push out those that do.
+// tokenCache remembers what one resource server found out about access tokens: those
+// that count until they expire or get too old, those that the provider calls inactive
+// for a moment. It is bounded: what was not used while a generation filled up is
+// forgotten. Tokens that do not count cannot push out those that do.
 type tokenCache struct {
 	mu        sync.Mutex
 	good, bad generations
 	flights   map[tokenKey]*tokenFlight
 }
 
-// tokenKey names a token and how it was looked at (SEC-85).
+// tokenKey names a token: its SHA-256. How it is looked at is the resource server's,
+// whose cache nobody shares (SEC-85).
 type tokenKey [sha256.Size]byte
-
-func tokenKeyOf(raw secret.String, policy ResourcePolicy) tokenKey {
-	text := fmt.Sprintf("%t %t %q ", policy.AnyType, policy.Introspect, policy.Algs)
-	return sha256.Sum256(append(strconv.AppendInt(nil, int64(len(text)), 10), text+raw.Reveal()...))
-}
 
 // found is what was found out, and until when that counts.
 type found struct {
@@ -117,10 +110,7 @@ func guarded(ctx context.Context, find func(context.Context) (*AccessToken, erro
 
 // keptUntil is never after exp (RFC 7662 4).
 func keptUntil(t *AccessToken, now time.Time) time.Time {
-	until := now.Add(verifiedFor)
-	if t.header == nil {
-		until = now.Add(introspectedFor)
-	}
+	until := now.Add(t.keptFor)
 	if !t.Expires.IsZero() && t.Expires.Before(until) {
 		return t.Expires
 	}

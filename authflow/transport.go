@@ -78,7 +78,8 @@ type strictTransport struct{ base http.RoundTripper }
 // RoundTrip implements http.RoundTripper.
 func (t strictTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
-	wantsJWT := req.Header.Get("Accept") == mediaTypeJWT
+	accept := req.Header.Get("Accept")
+	wantsJWT := accept == mediaTypeJWT || accept == mediaTypeIntrospection
 	if !wantsJWT {
 		req.Header.Set("Accept", "application/json")
 	}
@@ -92,7 +93,7 @@ func (t strictTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
 	if wantsJWT && succeeded(resp) {
-		if !isJWT(resp) || len(body) > maxBody {
+		if mediaTypeOf(resp) != accept || len(body) > maxBody {
 			return nil, errNoJWT
 		}
 		resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -100,7 +101,7 @@ func (t strictTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if _, err := DecodeClaims(body); err != nil {
 		if succeeded(resp) {
-			if isJWT(resp) {
+			if is := mediaTypeOf(resp); is == mediaTypeJWT || is == mediaTypeIntrospection {
 				return nil, errJWT
 			}
 			return nil, err
@@ -118,10 +119,13 @@ func (t strictTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 // succeeded tells whether the status is 2xx.
 func succeeded(resp *http.Response) bool { return resp.StatusCode/100 == 2 }
 
-// isJWT tells whether the answer says that it is a JWT (OIDC Core 5.3.2).
-func isJWT(resp *http.Response) bool {
+// mediaTypeOf is what the answer says that it is, "" if nothing that can be read.
+func mediaTypeOf(resp *http.Response) string {
 	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	return err == nil && mediaType == mediaTypeJWT
+	if err != nil {
+		return ""
+	}
+	return mediaType
 }
 
 // EndpointError is how an endpoint of the provider refused.

@@ -23,14 +23,22 @@ import (
 // bearer is a BearerConfig that has been provisioned: which access tokens a site
 // takes instead of a session (RFC 6750 2.1).
 type bearer struct {
-	policy authflow.ResourcePolicy
+	server *authflow.ResourceServer
 	// issuers are whose tokens count: the site's providers, and further ones.
-	issuers   []*provider
-	scopes    []string // that every token must have
-	only      bool     // no sessions here
-	bound     bool     // bound tokens only
-	nonces    bool     // proofs need a nonce of ours
-	resources []resource
+	issuers []*provider
+	scopes  []string // that every token must have
+	only    bool     // no sessions here
+	bound   bool     // bound tokens only
+	nonces  bool     // proofs need a nonce of ours
+	// resources are the audiences that are addresses, by audience.
+	resources map[string]resource
+}
+
+// caller is who calls with an access token, in the form that rules and headers read.
+// The session is none: nothing of it is kept.
+type caller struct {
+	session *session.Session
+	issuer  *provider
 }
 
 // provisionBearer reads which access tokens a site takes.
@@ -40,32 +48,31 @@ func (g *Gate) provisionBearer(caddy.Context) error {
 	if c == nil {
 		return nil
 	}
-	b := &bearer{
-		policy:  authflow.ResourcePolicy{AudienceClaim: c.AudienceClaim, Algs: c.Alg, AnyType: c.AnyType, Introspect: c.Introspect},
-		issuers: slices.Clone(g.providers), only: c.Only, bound: c.RequireBound, nonces: c.DPoPNonce,
-	}
-	var err error
-	if b.policy.Audiences, err = resolveAll("bearer: audience", c.Audience); err != nil {
+	audiences, err := resolveAll("bearer: audience", c.Audience)
+	if err != nil {
 		return err
 	}
-	if len(b.policy.Audiences) == 0 {
-		return errors.New("bearer: audience is needed: without one a token that was given to any other service would be taken (RFC 9068 4)")
-	}
+	b := &bearer{issuers: slices.Clone(g.providers), only: c.Only, bound: c.RequireBound, nonces: c.DPoPNonce, resources: resourcesOf(audiences)}
 	if b.scopes, err = resolveAll("bearer: scopes", c.Scopes); err != nil {
 		return err
 	}
 	if c.Introspect && len(g.providers) != 1 {
 		return errors.New("bearer: introspect: a token that only its issuer can read does not say whose it is; with several providers nobody can be asked")
 	}
-	for _, alg := range c.Alg {
-		if !slices.Contains(authflow.SigningAlgs(), alg) {
-			return fmt.Errorf("bearer: alg: %q is none of %s", alg, strings.Join(authflow.SigningAlgs(), ", "))
-		}
-	}
 	if err := g.provisionIssuers(b); err != nil {
 		return err
 	}
-	b.resources = resourcesOf(b.policy.Audiences)
+	clients := make([]*authflow.Client, len(b.issuers))
+	for i, p := range b.issuers {
+		clients[i] = p.client
+	}
+	b.server, err = authflow.NewResourceServer(authflow.ResourcePolicy{
+		Audiences: audiences, AudienceClaim: c.AudienceClaim, Algs: c.Alg, AnyType: c.AnyType, Introspect: c.Introspect,
+		Prepare: func(t *authflow.AccessToken) (any, error) { return g.callerOf(b, t) },
+	}, clients...)
+	if err != nil {
+		return fmt.Errorf("bearer: %w", err)
+	}
 	g.bearer, g.speakers = b, b.issuers
 	return nil
 }
@@ -82,17 +89,23 @@ func (g *Gate) provisionIssuers(b *bearer) error {
 		if err != nil || u.Host == "" {
 			return fmt.Errorf("bearer: issuer: %q is no URL", issuer)
 		}
-		if slices.ContainsFunc(b.issuers, func(p *provider) bool { return p.client.Issuer() == issuer || p.name == u.Host }) {
-			return fmt.Errorf("bearer: issuer: %s is there already", issuer)
+		name := strings.ReplaceAll(u.Host, ":", "_") // a colon ends the name, where one stands before a user
+		for _, p := range b.issuers {
+			switch {
+			case p.client.Issuer() == issuer:
+				return fmt.Errorf("bearer: issuer: %s is there already", issuer)
+			case p.name == name:
+				return fmt.Errorf("bearer: issuer: %s and %s would both be called %s, and their users taken for each other", issuer, p.client.Issuer(), name)
+			}
 		}
-		config := &ProviderConfig{Name: u.Host, Issuer: issuer, ClientID: b.policy.Audiences[0], ClientAuth: authflow.ClientAuthNone}
+		config := &ProviderConfig{Name: name, Issuer: issuer, ClientID: g.Bearer.Audience[0], ClientAuth: authflow.ClientAuthNone}
 		client, err := g.app.acquireClient(config, []byte("bearer "+issuer), authflow.Config{
-			Issuer: issuer, ClientID: config.ClientID, ClientAuth: config.ClientAuth, Now: time.Now, Logger: g.app.slogger,
+			Issuer: issuer, ClientID: config.ClientID, ClientAuth: config.ClientAuth, Now: time.Now, Logger: g.app.slogger, KeysOnly: true,
 		})
 		if err != nil {
 			return fmt.Errorf("bearer: %w", err)
 		}
-		b.issuers = append(b.issuers, &provider{name: u.Host, client: client, userClaim: "sub"})
+		b.issuers = append(b.issuers, &provider{name: name, client: client, userClaim: "sub"})
 	}
 	if len(g.Bearer.Issuer) > 0 && len(g.Allow) == 0 {
 		return errors.New("bearer: issuer: say which of its tokens may pass (allow ...), or write allow any")
@@ -118,15 +131,13 @@ type brought struct {
 
 	checked bool
 	token   *authflow.AccessToken
-	session *session.Session
-	issuer  *provider
 	own     *session.Session // of a token of our own
 	err     error
 }
 
 // readToken finds the access token that a request brings: in its one Authorization
 // header, and nowhere else (RFC 6750 2). A request that brings one is judged by it
-// alone. nil, if it brings none, or none of this site's concern.
+// alone.
 func (v *visit) readToken(r *http.Request) error {
 	if v.gate.bearer == nil || v.brought != nil {
 		return nil
@@ -141,10 +152,12 @@ func (v *visit) readToken(r *http.Request) error {
 		return nil
 	}
 	scheme, token, _ := strings.Cut(lines[at], " ")
+	token = strings.Trim(token, " ")
 	v.brought = &brought{scheme: scheme, raw: secret.New(token)}
 	v.answersOnly = true
+	query := originalURL(r).RawQuery
 	switch {
-	case len(lines) > 1, r.URL.Query().Has("access_token"):
+	case len(lines) > 1, strings.Contains(query, "access_token") && originalURL(r).Query().Has("access_token"):
 		return tokenProblem(authflow.BadRequest, ReasonTokenMalformed, "invalid_request", errors.New("the request brings more than one token"))
 	case !isToken68(token):
 		return tokenProblem(authflow.BadRequest, ReasonTokenMalformed, "invalid_request", errors.New("the Authorization header does not hold one token"))
@@ -152,79 +165,81 @@ func (v *visit) readToken(r *http.Request) error {
 	return nil
 }
 
+// tokensOnly refuses who brings no access token where nothing else counts.
+func tokensOnly() error {
+	return problem(authflow.NoLogin, ReasonNoSession, "This site takes access tokens only.", errors.New("no access token"))
+}
+
 // isToken68: RFC 9110 11.2.
 func isToken68(text string) bool {
-	return text != "" && !strings.ContainsFunc(text, func(c rune) bool {
-		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("-._~+/=", c)
-	})
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && strings.IndexByte("-._~+/=", c) < 0 {
+			return false
+		}
+	}
+	return text != ""
 }
 
 // checkToken answers who is calling by an access token: verified, for this site,
 // used as it is bound, with the scopes that the site asks of all.
 func (g *Gate) checkToken(r *http.Request, v *visit, needed stepUp) (*identity, error) {
-	if err := v.openToken(r); err != nil {
+	who, err := v.openToken(r)
+	if err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(g.speakers, v.brought.issuer.same) {
-		return nil, tokenProblem(authflow.NoLogin, ReasonOtherProvider, "invalid_token", fmt.Errorf("tokens of %s do not count here", v.brought.issuer.client.Issuer()))
+	if !slices.ContainsFunc(g.speakers, who.issuer.same) {
+		return nil, tokenProblem(authflow.NoLogin, ReasonOtherProvider, "invalid_token", fmt.Errorf("tokens of %s do not count here", who.issuer.client.Issuer()))
 	}
-	who := &identity{session: v.brought.session, provider: v.brought.issuer, prefixed: len(v.gate.speakers) > 1}
-	if err := g.admit(r, v, who); err != nil {
-		return nil, g.scopeProblem(err)
+	if !v.isFor(r, v.brought.token.Audiences) {
+		return nil, tokenProblem(authflow.NoLogin, authflow.ReasonAudMismatch, "invalid_token", fmt.Errorf("it is for %q, not for this path", v.brought.token.Audiences))
+	}
+	id := &identity{session: who.session, provider: who.issuer, prefixed: len(v.gate.speakers) > 1}
+	if err := g.admit(r, v, id); err != nil {
+		return nil, g.scopeProblem(err, v.brought.token)
 	}
 	if err := needed.check(who.session, g.now()); err != nil {
 		return nil, err
 	}
-	return who, nil
+	return id, nil
 }
 
 // openToken verifies the token of a request, once.
-func (v *visit) openToken(r *http.Request) error {
+func (v *visit) openToken(r *http.Request) (*caller, error) {
 	b := v.brought
 	if !b.checked {
 		b.checked = true
 		b.err = v.gate.verifyToken(r, v, b)
 	}
-	return b.err
+	if b.err != nil {
+		return nil, b.err
+	}
+	return b.token.Prepared.(*caller), nil
 }
 
 func (g *Gate) verifyToken(r *http.Request, v *visit, b *brought) error {
-	var err error
-	if b.issuer, err = g.issuerOf(b.raw); err != nil {
-		return err
+	if !v.secure {
+		return problem(authflow.Internal, ReasonNotHTTPS, "This site takes no access tokens over plain http.",
+			errors.New("the request came over plain http from elsewhere than loopback: set public_url, or let Caddy trust the proxy in front (servers { trusted_proxies ... })"))
 	}
-	if b.token, err = b.issuer.client.AccessToken(r.Context(), b.raw, g.bearer.policy); err != nil {
+	token, err := g.bearer.server.AccessToken(r.Context(), b.raw)
+	if err != nil {
 		return asTokenProblem(err)
 	}
-	if err := authflow.CheckTokenUse(b.token, g.tokenUse(r, v, b)); err != nil {
+	b.token = token
+	if err := authflow.CheckTokenUse(token, g.tokenUse(r, v, b)); err != nil {
 		return asTokenProblem(err)
 	}
-	if g.bearer.bound && b.token.KeyThumbprint == "" && b.token.CertificateThumbprint == "" {
+	if g.bearer.bound && token.KeyThumbprint == "" && token.CertificateThumbprint == "" {
 		return tokenProblem(authflow.NoLogin, authflow.ReasonTokenBinding, "invalid_token", errors.New("bound to nothing, and require_bound"))
 	}
-	if lacking := without(g.bearer.scopes, b.token.Scopes); len(lacking) > 0 {
+	if lacking := without(g.bearer.scopes, token.Scopes); len(lacking) > 0 {
 		return &authflow.Error{
 			Kind: authflow.Denied, Reason: ReasonScope, Public: "This access token does not allow that.",
 			Err: &tokenRefused{code: "insufficient_scope", scope: g.bearer.scopes, err: fmt.Errorf("it lacks scope %q", lacking)},
 		}
 	}
-	b.session, err = g.tokenSession(b.issuer, b.token)
-	return err
-}
-
-// issuerOf finds whom to ask about a token: for a JWT the issuer that it names, for
-// anything else the one provider.
-func (g *Gate) issuerOf(raw secret.String) (*provider, error) {
-	issuer, isJWT := authflow.TokenIssuer(raw)
-	if !isJWT {
-		return g.bearer.issuers[0], nil
-	}
-	for _, p := range g.bearer.issuers {
-		if p.client.Issuer() == issuer {
-			return p, nil
-		}
-	}
-	return nil, tokenProblem(authflow.NoLogin, ReasonTokenIssuer, "invalid_token", fmt.Errorf("iss is %.256q, and tokens of it do not count here", issuer))
+	return nil
 }
 
 // tokenUse is the request as the client sees it.
@@ -234,7 +249,11 @@ func (g *Gate) tokenUse(r *http.Request, v *visit, b *brought) authflow.TokenUse
 		URL: v.origin.String() + originalURL(r).EscapedPath(), Proofs: r.Header["Dpop"],
 		Certificate: clientCertificate(r), Now: g.now(),
 		UseOnce: func(id string, until time.Time) error {
-			return g.app.durable.state.UseOnce("dpop proof", id, until)
+			err := g.app.durable.state.UseOnce("dpop proof", id, until)
+			if err != nil && !errors.Is(err, session.ErrUsed) {
+				return sessionProblem(err)
+			}
+			return err
 		},
 	}
 	if g.bearer.nonces {
@@ -251,9 +270,9 @@ func clientCertificate(r *http.Request) *x509.Certificate {
 	return r.TLS.PeerCertificates[0]
 }
 
-// tokenSession is what a token says in the form that rules and headers read. It is
-// no session: nothing of it is kept.
-func (g *Gate) tokenSession(p *provider, t *authflow.AccessToken) (*session.Session, error) {
+// callerOf is what a token says of who calls.
+func (g *Gate) callerOf(b *bearer, t *authflow.AccessToken) (*caller, error) {
+	p := b.issuers[slices.IndexFunc(b.issuers, func(p *provider) bool { return p.client == t.Client })]
 	claims, _ := g.project(p, &authflow.Grant{Claims: t.Claims, SignedClaims: t.Claims})
 	scopes := make([]any, len(t.Scopes))
 	for i, scope := range t.Scopes {
@@ -263,10 +282,10 @@ func (g *Gate) tokenSession(p *provider, t *authflow.AccessToken) (*session.Sess
 	if err := checkClaims(p, claims); err != nil {
 		return nil, tokenProblem(authflow.NoLogin, ReasonClaimUnsafe, "invalid_token", err)
 	}
-	return &session.Session{
-		Provider: p.name, Issuer: t.Issuer, ClientID: p.client.ClientID(), Subject: t.Subject, Claims: claims,
+	return &caller{issuer: p, session: &session.Session{
+		Provider: p.name, Issuer: t.Client.Issuer(), ClientID: t.Client.ClientID(), Subject: t.Subject, Claims: claims,
 		AuthTime: t.AuthTime, ACR: t.ACR, Created: cmp.Or(t.Issued, g.now()), Expires: t.Expires,
-	}, nil
+	}}, nil
 }
 
 // without returns what of all is not among some.
@@ -274,20 +293,20 @@ func without(all, some []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(value string) bool { return slices.Contains(some, value) })
 }
 
-// scopeProblem says which scope would have helped, where the rules that refused a
-// token speak of scopes (RFC 6750 3.1).
-func (g *Gate) scopeProblem(err error) error {
-	if asProblem(err).Reason != ReasonDenied {
+// scopeProblem says which scopes would have helped, where the rules that refused a
+// token ask for some that it has not (RFC 6750 3.1).
+func (g *Gate) scopeProblem(err error, t *authflow.AccessToken) error {
+	p := *asProblem(err)
+	if p.Reason != ReasonDenied {
 		return err
 	}
 	var scopes []string
 	for _, r := range g.allow {
 		scopes = append(scopes, r.claims["scope"]...)
 	}
-	if len(scopes) == 0 {
+	if len(without(scopes, t.Scopes)) == 0 {
 		return err
 	}
-	p := *asProblem(err)
 	p.Err = &tokenRefused{code: "insufficient_scope", scope: scopes, err: p.Err}
 	return &p
 }
@@ -320,6 +339,5 @@ func (g *Gate) isNonce(r *http.Request, v *visit, nonce string) bool {
 	if err != nil || len(made) != 8 {
 		return false
 	}
-	age := g.now().Sub(time.Unix(int64(binary.BigEndian.Uint64(made)), 0))
-	return age < nonceLifetime
+	return g.now().Sub(time.Unix(int64(binary.BigEndian.Uint64(made)), 0)) < nonceLifetime
 }

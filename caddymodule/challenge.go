@@ -13,7 +13,7 @@ import (
 // tokenRefused is why an access token does not count, and what the challenge says of
 // it (RFC 6750 3, RFC 9449 7.1).
 type tokenRefused struct {
-	code  string // error; "" for none
+	code  string // error
 	scope []string
 	err   error
 }
@@ -46,42 +46,51 @@ func asTokenProblem(err error) error {
 	return &p
 }
 
-// challenge writes the WWW-Authenticate headers of a refusal (RFC 9110 11.6.1): how
-// a session is got, and how a token, as far as each counts here. A refusal that is
-// not about either has none.
+// challenge writes the WWW-Authenticate headers of a refusal (RFC 9110 11.6.1): how a
+// token is got, and how a session, as far as each counts here. A refusal that is not
+// about either has none. That of tokens comes first: programs that know one scheme
+// look at the beginning.
 func (v *visit) challenge(r *http.Request, h http.Header, status int, err error) {
-	takesTokens := v.gate.bearer != nil
 	refused, _ := errors.AsType[*tokenRefused](err)
-	switch {
-	case status != http.StatusUnauthorized && refused == nil:
+	if status != http.StatusUnauthorized && refused == nil {
 		return
-	case !takesTokens || v.brought == nil && !v.gate.bearer.only:
+	}
+	if v.gate.bearer != nil {
+		v.challengeToken(r, h, refused, err)
+	}
+	if v.takesSessions() {
 		h.Add("WWW-Authenticate", `Cookie realm="gatehouse", login="`+v.endpoint("login")+`"`+stepUpChallenge(err))
 	}
-	if !takesTokens {
-		return
-	}
-	parameters := `resource_metadata="` + v.resourceMetadataURL(r) + `"`
-	if v.brought != nil {
-		parameters += stepUpChallenge(err)
-	}
-	if refused != nil && refused.code != "" {
-		parameters += `, error="` + refused.code + `"`
-		if len(refused.scope) > 0 {
-			parameters += `, scope="` + strings.Join(refused.scope, " ") + `"`
-		}
-	}
-	bound := v.gate.bearer.bound || v.gate.bearer.nonces
-	if v.brought != nil && strings.EqualFold(v.brought.scheme, authflow.TokenTypeDPoP) || v.brought == nil && bound {
-		h.Add("WWW-Authenticate", `DPoP algs="`+strings.Join(authflow.ProofAlgs(), " ")+`", `+parameters)
-		if v.gate.bearer.nonces {
+}
+
+// takesSessions reports whether a session would help this request.
+func (v *visit) takesSessions() bool {
+	return v.gate.bearer == nil || v.brought == nil && !v.gate.bearer.only
+}
+
+// challengeToken is the challenge of RFC 6750 3, or of RFC 9449 7.1 where a token has
+// to be bound to a key, with the address of RFC 9728 5.1.
+func (v *visit) challengeToken(r *http.Request, h http.Header, refused *tokenRefused, err error) {
+	b, scheme := v.gate.bearer, "Bearer "
+	if v.brought != nil && strings.EqualFold(v.brought.scheme, authflow.TokenTypeDPoP) || v.brought == nil && (b.bound || b.nonces) {
+		scheme = `DPoP algs="` + strings.Join(authflow.ProofAlgs(), " ") + `", `
+		if b.nonces {
 			if nonce, failed := v.gate.newNonce(r, v); failed == nil {
 				h.Set("DPoP-Nonce", nonce)
 			}
 		}
-		return
 	}
-	h.Add("WWW-Authenticate", "Bearer "+parameters)
+	text := scheme + `resource_metadata="` + v.resourceMetadataURL(r) + `"`
+	if v.brought != nil {
+		text += stepUpChallenge(err)
+	}
+	if refused != nil {
+		text += `, error="` + refused.code + `"`
+		if len(refused.scope) > 0 {
+			text += `, scope="` + strings.Join(refused.scope, " ") + `"`
+		}
+	}
+	h.Add("WWW-Authenticate", text)
 }
 
 // stepUpChallenge is what a challenge says of a sign-in that is too weak or too old

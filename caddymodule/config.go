@@ -84,6 +84,11 @@ type ProviderConfig struct {
 	// RS256, ES256, ... Default: answers are JSON, and signed ones are refused.
 	UserInfoSignedResponseAlg string `json:"userinfo_signed_response_alg,omitempty"`
 
+	// The algorithm that introspection answers are signed with, if the client is
+	// registered for that (RFC 9701 6). Default: answers are JSON, and signed ones
+	// are refused.
+	IntrospectionSignedResponseAlg string `json:"introspection_signed_response_alg,omitempty"`
+
 	// How long after a sign-in or a refresh the next refresh is due, if the access
 	// token does not expire earlier. Default: when the access token expires.
 	RefreshInterval caddy.Duration `json:"refresh_interval,omitempty"`

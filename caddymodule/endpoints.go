@@ -312,11 +312,11 @@ func (g *Gate) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit) e
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
 		return g.fail(w, r, v, crossOriginProblem("userinfo for another site"))
 	}
-	live, p, err := g.signedIn(r, v)
+	s, p, err := g.callingAs(r, v)
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}
-	who := &identity{session: live.Session(), provider: p, prefixed: len(g.providers) > 1}
+	who := &identity{session: s, provider: p, prefixed: len(g.speakers) > 1}
 	claims := make(map[string]any)
 	for _, name := range g.app.needed() {
 		if value := plainValue(who.claim(name)); value != nil && !(name == "email" && who.email() == "") {
@@ -325,8 +325,8 @@ func (g *Gate) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit) e
 	}
 	groups, _ := who.values("groups", false)
 	return writeJSON(w, http.StatusOK, userinfoBody{
-		User: who.user(), Email: who.email(), Groups: groups, Provider: p.name, Subject: live.Session().Subject,
-		Expires: live.Session().Expires.UTC().Truncate(time.Second), Claims: claims,
+		User: who.user(), Email: who.email(), Groups: groups, Provider: p.name, Subject: s.Subject,
+		Expires: s.Expires.UTC().Truncate(time.Second), Claims: claims,
 	})
 }
 
@@ -339,6 +339,26 @@ type userinfoBody struct {
 	Subject  string         `json:"sub"`
 	Expires  time.Time      `json:"expires"`
 	Claims   map[string]any `json:"claims"`
+}
+
+// callingAs finds who is calling, by access token or session, without judging the
+// rules.
+func (g *Gate) callingAs(r *http.Request, v *visit) (*session.Session, *provider, error) {
+	if v.brought != nil {
+		who, err := v.openToken(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		return who.session, who.issuer, nil
+	}
+	if !v.takesSessions() {
+		return nil, nil, tokensOnly()
+	}
+	live, p, err := g.signedIn(r, v)
+	if err != nil {
+		return nil, nil, err
+	}
+	return live.Session(), p, nil
 }
 
 // signedIn finds the session and its provider, without judging the rules: who

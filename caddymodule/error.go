@@ -46,7 +46,6 @@ const (
 	ReasonACRRequired      authflow.Reason = "acr_required"
 	ReasonAuthTooOld       authflow.Reason = "auth_too_old"
 	ReasonTokenMalformed   authflow.Reason = "token_malformed"
-	ReasonTokenIssuer      authflow.Reason = "token_issuer_unknown"
 	ReasonScope            authflow.Reason = "insufficient_scope"
 	ReasonPasswordRefused  authflow.Reason = "password_refused"
 	ReasonTooManyAttempts  authflow.Reason = "too_many_attempts"
@@ -146,11 +145,11 @@ func (g *Gate) fail(w http.ResponseWriter, r *http.Request, v *visit, err error)
 	if v.gate.passErrors {
 		return caddyhttp.Error(result.status, errors.New(string(p.Reason))) // the rest is in the log
 	}
-	if wantsPage(r) && v.brought == nil {
+	if wantsPage(r) && v.takesSessions() {
 		return g.errorPage(w, r, v, result.status, p, id)
 	}
 	body := problemBody{Error: p.Reason, Message: p.Public, RequestID: id}
-	if p.Kind == authflow.NoLogin {
+	if p.Kind == authflow.NoLogin && v.takesSessions() {
 		body.Login = v.origin.String() + v.endpoint("login")
 	}
 	return writeJSON(w, result.status, body)

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -155,8 +154,8 @@ func (g *Gate) check(r *http.Request, v *visit, open bool, needed stepUp) (*iden
 		}
 		return g.checkToken(r, v, needed)
 	}
-	if b := v.gate.bearer; b != nil && b.only {
-		return nil, problem(authflow.NoLogin, ReasonNoSession, "This site takes access tokens only.", errors.New("no access token"))
+	if !v.takesSessions() {
+		return nil, tokensOnly()
 	}
 	live, err := v.load(r)
 	if err != nil {

@@ -221,7 +221,7 @@ func (c *ProviderConfig) client(known preset) (authflow.Config, error) {
 	default:
 		return config, fmt.Errorf("userinfo: %q is none of off, on_missing_claims, required", c.UserInfo)
 	}
-	config.UserInfoAlg = c.UserInfoSignedResponseAlg
+	config.UserInfoAlg, config.IntrospectionAlg = c.UserInfoSignedResponseAlg, c.IntrospectionSignedResponseAlg
 	for _, step := range []func(*authflow.Config) error{c.provisionRequest, c.provisionKeys, c.provisionSecret} {
 		if err := step(&config); err != nil {
 			return config, err

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
@@ -20,30 +21,46 @@ type resource struct {
 	path       string // "" for the whole origin
 }
 
+// holds reports whether a path is the resource's own, or below it.
+func (r resource) holds(path string) bool {
+	return r.path == "" || path == r.path || strings.HasPrefix(path, r.path+"/")
+}
+
 // resourcesOf finds the audiences that are addresses.
-func resourcesOf(audiences []string) []resource {
-	var found []resource
+func resourcesOf(audiences []string) map[string]resource {
+	found := make(map[string]resource)
 	for _, audience := range audiences {
 		u, err := url.Parse(audience)
 		if err != nil || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 			continue
 		}
 		if o, valid := makeOrigin(u.Scheme, u.Host); valid {
-			found = append(found, resource{audience, o, strings.TrimSuffix(u.EscapedPath(), "/")})
+			found[audience] = resource{audience, o, strings.TrimSuffix(u.Path, "/")}
 		}
 	}
 	return found
+}
+
+// isFor reports whether one of the audiences of a token is for what a request asks
+// for. An address of this site with a path is that path, and what is below it: a
+// token for one part does not open another. Any other name is the whole site.
+func (v *visit) isFor(r *http.Request, audiences []string) bool {
+	return slices.ContainsFunc(audiences, func(audience string) bool {
+		of, isAddress := v.gate.bearer.resources[audience]
+		if !isAddress || of.path == "" || of.origin != v.origin {
+			return true
+		}
+		return !slices.ContainsFunc(readings(r), func(view *http.Request) bool { return !of.holds(view.URL.Path) })
+	})
 }
 
 // resource finds what a path of this site belongs to: the longest resource that
 // holds it. Without any the site is called by its origin.
 func (v *visit) resource(path string) resource {
 	best := resource{identifier: v.origin.String(), origin: v.origin}
-	found := false
 	for _, candidate := range v.gate.bearer.resources {
-		within := candidate.path == "" || path == candidate.path || strings.HasPrefix(path, candidate.path+"/")
-		if candidate.origin == v.origin && (within && len(candidate.path) >= len(best.path) || !found && !within) {
-			best, found = candidate, true
+		if candidate.origin == v.origin && candidate.holds(path) && len(candidate.path) >= len(best.path) {
+			best = candidate
 		}
 	}
 	return best
@@ -52,7 +69,8 @@ func (v *visit) resource(path string) resource {
 // resourceMetadataURL is where the metadata of what a request is for stands (RFC
 // 9728 3.1, 5.1).
 func (v *visit) resourceMetadataURL(r *http.Request) string {
-	return v.origin.String() + resourceMetadataPath + v.resource(originalURL(r).EscapedPath()).path
+	u := url.URL{Path: v.resource(originalURL(r).Path).path}
+	return v.origin.String() + resourceMetadataPath + u.EscapedPath()
 }
 
 // resourceMetadata is the answer (RFC 9728 2).
@@ -67,11 +85,20 @@ type resourceMetadata struct {
 // serveResourceMetadata says whose tokens count, for clients that know nothing of
 // this site yet (P35). Nothing in it is secret, and programs of other sites read it.
 func (g *Gate) serveResourceMetadata(w http.ResponseWriter, r *http.Request, v *visit, path string) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return g.methodRefused(w, r, v, "GET, HEAD")
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+	case http.MethodOptions: // clients in browsers say their version in a header
+		h.Set("Access-Control-Allow-Headers", "*")
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	default:
+		return g.methodRefused(w, r, v, "GET, HEAD, OPTIONS")
 	}
+	path, err := url.PathUnescape(path)
 	known := v.resource(path)
-	if strings.TrimSuffix(path, "/") != known.path {
+	if err != nil || strings.TrimSuffix(path, "/") != known.path {
 		http.Error(w, "no such resource", http.StatusNotFound)
 		return nil
 	}
@@ -81,6 +108,5 @@ func (g *Gate) serveResourceMetadata(w http.ResponseWriter, r *http.Request, v *
 	for _, p := range g.bearer.issuers {
 		answer.AuthorizationServers = append(answer.AuthorizationServers, p.client.Issuer())
 	}
-	w.Header().Set("Access-Control-Allow-Origin", "*")
 	return writeJSON(w, http.StatusOK, answer)
 }

@@ -274,7 +274,7 @@ func (g *Gate) checkOwnToken(r *http.Request, v *visit, needed stepUp) (who *ide
 	}
 	who = &identity{session: s, provider: v.gate.users, prefixed: len(v.gate.speakers) > 1}
 	if err := g.admit(r, v, who); err != nil {
-		return nil, true, g.scopeProblem(err)
+		return nil, true, g.scopeProblem(err, &authflow.AccessToken{Scopes: list(s.Claims["scope"])})
 	}
 	if err := needed.check(s, g.now()); err != nil {
 		return nil, true, err

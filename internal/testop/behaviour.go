@@ -138,6 +138,15 @@ type Behaviour struct {
 	UserInfoAlg  string // answers application/jwt signed by this algorithm
 
 	CorruptUserInfo bool // flips one bit of the signature of that
+
+	// Introspection endpoint (RFC 7662, RFC 9701).
+
+	Introspection        Edit   // members of the answer: active, sub, aud, exp …
+	IntrospectionBody    string // the body instead of the answer
+	IntrospectionAlg     string // signs by this algorithm what is asked for signed
+	IntrospectionHeader  Edit   // of the JOSE header of that
+	SignedIntrospection  Edit   // claims around it: iss, aud, iat, token_introspection
+	CorruptIntrospection bool   // flips one bit of the signature of that
 }
 
 // clone copies b so that a handler reads it without the lock.
@@ -145,6 +154,7 @@ func (b Behaviour) clone() Behaviour {
 	for _, edit := range []*Edit{
 		&b.Discovery, &b.AuthorizationResponse, &b.TokenResponse, &b.IDToken, &b.IDTokenHeader,
 		&b.RefreshedIDToken, &b.UserInfo, &b.LogoutResponse, &b.PushResponse,
+		&b.Introspection, &b.IntrospectionHeader, &b.SignedIntrospection,
 	} {
 		*edit = maps.Clone(*edit)
 	}

@@ -32,6 +32,7 @@ const (
 	EndSession    = "end_session"
 	Revocation    = "revocation"
 	Push          = "par"
+	Introspection = "introspect"
 )
 
 // Provider is an OpenID provider with one client. Its exported fields are set by
@@ -58,15 +59,16 @@ type Provider struct {
 	keys       *keySet
 	requests   map[string][]Request
 	trace      []string
-	codes      map[string]*grant     // by code; kept when used
-	refresh    map[string]*grant     // by refresh token; kept when spent
-	access     map[string]*grant     // by access token
-	idTokens   map[string]*grant     // every ID token given out
-	pushed     map[string]url.Values // by request_uri, until used
-	assertions map[string]bool       // every jti of a client assertion
-	proofs     map[string]bool       // every jti of a DPoP proof
-	bound      map[string]string     // thumbprint of the key, by access token
-	nonces     map[string]string     // the one that is good now, by server
+	codes      map[string]*grant         // by code; kept when used
+	refresh    map[string]*grant         // by refresh token; kept when spent
+	access     map[string]*grant         // by access token
+	opaque     map[string]map[string]any // what introspection says, by access token
+	idTokens   map[string]*grant         // every ID token given out
+	pushed     map[string]url.Values     // by request_uri, until used
+	assertions map[string]bool           // every jti of a client assertion
+	proofs     map[string]bool           // every jti of a DPoP proof
+	bound      map[string]string         // thumbprint of the key, by access token
+	nonces     map[string]string         // the one that is good now, by server
 	reuses     int
 	cut        chan struct{} // closed by Down: ends the requests under way
 }
@@ -92,7 +94,7 @@ func New(options ...func(*Provider)) *Provider {
 		origin:   "http://127.0.0.1:1",
 		keys:     firstKeys(),
 		requests: map[string][]Request{}, codes: map[string]*grant{}, refresh: map[string]*grant{},
-		access: map[string]*grant{}, idTokens: map[string]*grant{},
+		access: map[string]*grant{}, opaque: map[string]map[string]any{}, idTokens: map[string]*grant{},
 		pushed: map[string]url.Values{}, assertions: map[string]bool{},
 		proofs: map[string]bool{}, bound: map[string]string{}, nonces: map[string]string{},
 		cut: make(chan struct{}),
@@ -241,7 +243,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	endpoint := strings.TrimPrefix(path, "/")
 	handlers := map[string]func(http.ResponseWriter, *http.Request, Behaviour){
 		Authorization: p.authorize, Token: p.token, UserInfo: p.userInfo, JWKS: p.jwks,
-		EndSession: p.endSession, Revocation: p.revoke, Push: p.push,
+		EndSession: p.endSession, Revocation: p.revoke, Push: p.push, Introspection: p.introspect,
 	}
 	if path == "/.well-known/openid-configuration" {
 		endpoint, handlers[Discovery] = Discovery, p.discovery
