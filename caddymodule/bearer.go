@@ -131,7 +131,7 @@ type brought struct {
 
 	checked bool
 	token   *authflow.AccessToken
-	own     *session.Session // of a token of our own
+	own     *caller // by a token of our own
 	err     error
 }
 
@@ -206,6 +206,9 @@ func (g *Gate) checkToken(r *http.Request, v *visit, needed stepUp) (*identity, 
 
 // openToken verifies the token of a request, once.
 func (v *visit) openToken(r *http.Request) (*caller, error) {
+	if v.bringsOwn() {
+		return v.openOwn(r)
+	}
 	b := v.brought
 	if !b.checked {
 		b.checked = true

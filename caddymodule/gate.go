@@ -147,10 +147,8 @@ func (g *Gate) check(r *http.Request, v *visit, open bool, needed stepUp) (*iden
 		return nil, err
 	}
 	if v.brought != nil {
-		if v.gate.users != nil {
-			if who, ours, err := g.checkOwnToken(r, v, needed); ours {
-				return who, err
-			}
+		if v.bringsOwn() {
+			return g.checkOwnToken(r, v, needed)
 		}
 		return g.checkToken(r, v, needed)
 	}

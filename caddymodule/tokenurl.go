@@ -255,44 +255,49 @@ func (g *Gate) failToken(w http.ResponseWriter, r *http.Request, v *visit, err e
 	return writeJSON(w, known.status, tokenRefusal{known.code, p.Public})
 }
 
-// checkOwnToken answers who is calling by a token of our own. ours is false if the
-// token is of others, who are asked then.
-func (g *Gate) checkOwnToken(r *http.Request, v *visit, needed stepUp) (who *identity, ours bool, err error) {
-	server := authflow.AuthorizationServer{Issuer: v.origin.String()}
-	if !server.Issued(v.brought.raw) {
-		if len(v.gate.bearer.issuers) > 0 {
-			return nil, false, nil
-		}
-		return nil, true, tokenProblem(authflow.NoLogin, ReasonTokenIssuer, "invalid_token", errors.New("it is not of this site's token URL, and no others count here"))
+// bringsOwn reports that the token of a request is to be judged as one of our own: it
+// says that it is, or there is nobody else whose tokens count.
+func (v *visit) bringsOwn() bool {
+	if v.gate.users == nil {
+		return false
 	}
-	s, err := v.openOwn(r)
+	return len(v.gate.bearer.issuers) == 0 || authflow.AuthorizationServer{Issuer: v.origin.String()}.Issued(v.brought.raw)
+}
+
+// checkOwnToken answers who is calling by a token of our own.
+func (g *Gate) checkOwnToken(r *http.Request, v *visit, needed stepUp) (*identity, error) {
+	who, err := v.openOwn(r)
 	if err != nil {
-		return nil, true, err
+		return nil, err
 	}
-	if !slices.ContainsFunc(g.speakers, v.gate.users.same) {
-		return nil, true, tokenProblem(authflow.NoLogin, ReasonOtherProvider, "invalid_token", errors.New("tokens of this site's token URL do not count here"))
+	if !slices.ContainsFunc(g.speakers, who.issuer.same) {
+		return nil, tokenProblem(authflow.NoLogin, ReasonOtherProvider, "invalid_token", errors.New("tokens of this site's token URL do not count here"))
 	}
-	who = &identity{session: s, provider: v.gate.users, prefixed: len(v.gate.speakers) > 1}
-	if err := g.admit(r, v, who); err != nil {
-		return nil, true, g.scopeProblem(err, &authflow.AccessToken{Scopes: list(s.Claims["scope"])})
+	id := &identity{session: who.session, provider: who.issuer, prefixed: len(v.gate.speakers) > 1}
+	if err := g.admit(r, v, id); err != nil {
+		return nil, g.scopeProblem(err, &authflow.AccessToken{Scopes: list(who.session.Claims["scope"])})
 	}
-	if err := needed.check(s, g.now()); err != nil {
-		return nil, true, err
+	if err := needed.check(who.session, g.now()); err != nil {
+		return nil, err
 	}
-	return who, true, nil
+	return id, nil
 }
 
 // openOwn judges the token of a request, once.
-func (v *visit) openOwn(r *http.Request) (*session.Session, error) {
+func (v *visit) openOwn(r *http.Request) (*caller, error) {
 	b := v.brought
 	if !b.checked {
 		b.checked = true
-		b.own, b.err = v.gate.openOwnToken(r, v, b.raw)
-		if b.err == nil {
-			b.err = v.gate.checkOwnUse(v, b.own)
+		var s *session.Session
+		if s, b.err = v.gate.openOwnToken(r, v, b.raw); b.err == nil {
+			b.err = v.gate.checkOwnUse(v, s)
 		}
+		b.own = &caller{session: s, issuer: v.gate.users}
 	}
-	return b.own, b.err
+	if b.err != nil {
+		return nil, b.err
+	}
+	return b.own, nil
 }
 
 // checkOwnUse holds a token to what the site asks of all.
