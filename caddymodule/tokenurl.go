@@ -48,7 +48,7 @@ func (g *Gate) provisionUsers(caddy.Context) error {
 			return fmt.Errorf("users: a provider is called %s, and its users would be taken for those of the file", usersName)
 		}
 	}
-	speaker, err := g.app.usersOf(path)
+	speaker, err := g.app.usersOf(path, g.now)
 	if err != nil {
 		return fmt.Errorf("users: %w", err)
 	}
@@ -66,13 +66,13 @@ func (g *Gate) provisionUsers(caddy.Context) error {
 }
 
 // usersOf finds or reads a users file, which several sites may share.
-func (a *App) usersOf(path string) (*provider, error) {
+func (a *App) usersOf(path string, now func() time.Time) (*provider, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if known := a.users[path]; known != nil {
 		return known, nil
 	}
-	file, err := openUsersFile(path, a.logger, time.Now)
+	file, err := openUsersFile(path, a.logger, now)
 	if err != nil {
 		return nil, err
 	}
@@ -379,7 +379,7 @@ func anyList(texts []string) []any {
 // a site without a provider does not have.
 func isSignInEndpoint(name string) bool {
 	switch name {
-	case "token", "revoke", "jwks", "ping", "auth":
+	case "token", "revoke", "userinfo", "jwks", "ping", "auth":
 		return false
 	}
 	return true
