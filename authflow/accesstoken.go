@@ -139,7 +139,7 @@ func (s *ResourceServer) read(ctx context.Context, raw string) (*AccessToken, er
 		if !s.policy.Introspect {
 			return nil, err
 		}
-		return s.issuers[0].introspect(ctx, raw)
+		return s.issuers[0].introspect(ctx, raw, s.policy.Audiences)
 	}
 	iss, _ := claims.String("iss")
 	at := slices.IndexFunc(s.issuers, func(c *Client) bool { return c.cfg.Issuer == iss })

@@ -63,7 +63,7 @@ func (c *Client) Begin(ctx context.Context, req AuthorizationRequest) (*Attempt,
 		"redirect_uri":          req.RedirectURI,
 		"scope":                 strings.Join(c.cfg.Scopes, " "),
 		"state":                 a.State,
-		"nonce":                 a.Nonce(),
+		"nonce":                 c.nonce(a),
 		"code_challenge":        a.challenge(),
 		"code_challenge_method": "S256",
 		"prompt":                req.Prompt,
@@ -80,6 +80,14 @@ func (c *Client) Begin(ctx context.Context, req AuthorizationRequest) (*Attempt,
 		return nil, "", err
 	}
 	return a, location, nil
+}
+
+// nonce is that of an attempt, or "" where no ID token will bring it back.
+func (c *Client) nonce(a *Attempt) string {
+	if c.cfg.isPlain() {
+		return ""
+	}
+	return a.Nonce()
 }
 
 // authorizationURL is where the browser takes an authorization request: with all

@@ -137,7 +137,8 @@ type Grant struct {
 	// IDTokenIssued is iat of the ID token, zero if a refresh brought none.
 	IDTokenIssued time.Time
 	// Claims are those of the ID token and of UserInfo; SignedClaims those of the
-	// ID token alone, nil if a refresh brought none.
+	// ID token alone, nil if a refresh brought none. Both hold what their sources
+	// have told (see Config.ClaimSources).
 	Claims, SignedClaims Claims
 	// IDToken is the ID token, empty if a refresh brought none.
 	IDToken secret.String
@@ -204,6 +205,9 @@ func (c *Client) Finish(ctx context.Context, req FinishRequest) (*Grant, error) 
 	if err != nil {
 		return nil, err
 	}
+	if c.cfg.isPlain() {
+		return c.finishPlain(ctx, req, tokens)
+	}
 	if tokens.id == "" { // OIDC Core 3.1.3.3
 		return nil, NewError(ReasonIDTokenMissing, errors.New("the token response has no id_token"))
 	}
@@ -215,6 +219,7 @@ func (c *Client) Finish(ctx context.Context, req FinishRequest) (*Grant, error) 
 	); err != nil {
 		return nil, err
 	}
+	claims = c.withSources(ctx, claims, req.NeededClaims)
 	grant := c.newGrant(claims, tokens)
 	grant.Nonce = attempt.Nonce()
 	grant.Claims, err = c.withUserInfo(ctx, claims, grant.Subject, tokens, req.NeededClaims)

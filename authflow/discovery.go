@@ -103,8 +103,8 @@ func (c *Client) parseMetadata(body []byte) (*metadata, error) {
 	}{
 		{"authorization_endpoint", meta.AuthorizationEndpoint, c.cfg.KeysOnly},
 		{"token_endpoint", meta.TokenEndpoint, c.cfg.KeysOnly},
-		{"jwks_uri", meta.JWKSURI, false},
-		{"userinfo_endpoint", meta.UserInfoEndpoint, true},
+		{"jwks_uri", meta.JWKSURI, c.cfg.isPlain()},
+		{"userinfo_endpoint", meta.UserInfoEndpoint, !c.cfg.isPlain()},
 		{"end_session_endpoint", meta.EndSessionEndpoint, true},
 		{"revocation_endpoint", meta.RevocationEndpoint, true},
 		{"introspection_endpoint", meta.IntrospectionEndpoint, true},

@@ -27,9 +27,6 @@ var endpointMembers = map[string]string{
 	"pushed_authorization_request": "pushed_authorization_request_endpoint",
 }
 
-// neededEndpoints are those without which nobody can sign in.
-var neededEndpoints = []string{"authorization", "token", "jwks"}
-
 // EndpointNames returns the names that Config.Endpoints can have, sorted.
 func EndpointNames() []string { return slices.Sorted(maps.Keys(endpointMembers)) }
 
@@ -41,7 +38,7 @@ func (cfg Config) validateEndpoints() error {
 			return fmt.Errorf("endpoint: %q is none of %s", name, strings.Join(EndpointNames(), ", "))
 		}
 		if address == EndpointOff {
-			if slices.Contains(neededEndpoints, name) {
+			if slices.Contains(cfg.needed(), name) {
 				return fmt.Errorf("endpoint %s: off, but nobody can sign in without it", name)
 			}
 			continue
@@ -50,7 +47,7 @@ func (cfg Config) validateEndpoints() error {
 			return fmt.Errorf("endpoint %s: %w", name, err)
 		}
 	}
-	for _, name := range neededEndpoints {
+	for _, name := range cfg.needed() {
 		if cfg.lacks(name) {
 			return fmt.Errorf("discovery: off, but there is no endpoint %s", name)
 		}

@@ -39,8 +39,8 @@ func (cfg Config) validateIntrospectionAlg() error {
 // introspect asks the provider about an access token that only it can read (RFC
 // 7662 2), as this client. The provider may know a token that is not meant for us:
 // the caller judges what it says.
-func (c *Client) introspect(ctx context.Context, raw string) (*AccessToken, error) {
-	claims, size, err := c.introspection(ctx, raw)
+func (c *Client) introspect(ctx context.Context, raw string, audiences []string) (*AccessToken, error) {
+	claims, size, err := c.introspection(ctx, raw, audiences)
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +51,9 @@ func (c *Client) introspect(ctx context.Context, raw string) (*AccessToken, erro
 	}
 	if !active {
 		return nil, NewError(ReasonTokenInactive, errors.New("the provider says that it is not active"))
+	}
+	if err := checkUse(claims); err != nil {
+		return nil, err
 	}
 	if _, has := claims["iss"]; has {
 		if err := checkIssuer(claims, c.cfg.Issuer); err != nil {
@@ -65,8 +68,23 @@ func (c *Client) introspect(ctx context.Context, raw string) (*AccessToken, erro
 	return c.newAccessToken(claims, size, introspectedFor)
 }
 
+// checkUse: RFC 7662 2.1, 2.2. The endpoint knows refresh tokens as well. Providers
+// tell them by token_type, token_use (Hydra) or typ (Keycloak).
+func checkUse(claims Claims) error {
+	for name, uses := range map[string][]string{
+		"token_type": {"bearer", "dpop"}, "typ": {"bearer", "dpop"}, "token_use": {"access_token", "access"},
+	} {
+		if use, has := claims[name]; has {
+			if text, _ := use.(string); !slices.Contains(uses, strings.ToLower(text)) {
+				return NewError(ReasonTokenKind, fmt.Errorf("%s is %.64q", name, use))
+			}
+		}
+	}
+	return nil
+}
+
 // introspection is the endpoint's answer, and its size in bytes.
-func (c *Client) introspection(ctx context.Context, raw string) (Claims, int, error) {
+func (c *Client) introspection(ctx context.Context, raw string, audiences []string) (Claims, int, error) {
 	meta, err := c.metadata(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -86,7 +104,7 @@ func (c *Client) introspection(ctx context.Context, raw string) (Claims, int, er
 	}
 	var claims Claims
 	if c.cfg.IntrospectionAlg != "" {
-		claims, err = c.verifyIntrospection(ctx, strings.TrimSpace(string(body)))
+		claims, err = c.verifyIntrospection(ctx, strings.TrimSpace(string(body)), audiences)
 	} else {
 		claims, err = DecodeClaims(body)
 	}
@@ -97,10 +115,10 @@ func (c *Client) introspection(ctx context.Context, raw string) (Claims, int, er
 }
 
 // verifyIntrospection returns what a signed answer says (RFC 9701 5): of the pinned
-// algorithm, by the provider's keys, made for this client, and now. One that is not
-// signed, or not as was agreed, is refused: somebody on the way could have put it
-// there.
-func (c *Client) verifyIntrospection(ctx context.Context, raw string) (Claims, error) {
+// algorithm, by the provider's keys, made for this resource server, by whichever name
+// the provider knows it, and now. One that is not signed, or not as was agreed, is
+// refused: somebody on the way could have put it there.
+func (c *Client) verifyIntrospection(ctx context.Context, raw string, audiences []string) (Claims, error) {
 	algs := []jose.SignatureAlgorithm{jose.SignatureAlgorithm(c.cfg.IntrospectionAlg)}
 	header, claims, err := decodeJWS(raw)
 	if err != nil {
@@ -119,7 +137,7 @@ func (c *Client) verifyIntrospection(ctx context.Context, raw string) (Claims, e
 	now, leeway := c.cfg.Now(), c.cfg.Leeway
 	if err := cmp.Or(
 		checkIssuer(claims, c.cfg.Issuer),
-		checkAudience(claims, c.cfg.ClientID, c.cfg.TrustedAudiences),
+		checkAnswerAudience(claims, append(slices.Clone(audiences), c.cfg.ClientID)),
 		checkIssuedAt(claims, now.Add(-leeway-introspectedFor), now.Add(leeway)),
 	); err != nil {
 		return nil, err
@@ -129,4 +147,16 @@ func (c *Client) verifyIntrospection(ctx context.Context, raw string) (Claims, e
 		return nil, NewError(ReasonClaimMalformed, errors.New("token_introspection is no object"))
 	}
 	return answer, nil
+}
+
+// checkAnswerAudience: RFC 9701 5.
+func checkAnswerAudience(claims Claims, ours []string) error {
+	audiences, err := claims.strings("aud")
+	if err == nil && !slices.ContainsFunc(audiences, func(audience string) bool { return slices.Contains(ours, audience) }) {
+		err = fmt.Errorf("want=%q got=%.256q", ours, audiences)
+	}
+	if err != nil {
+		return NewError(ReasonAudMismatch, err)
+	}
+	return nil
 }

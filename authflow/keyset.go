@@ -137,6 +137,9 @@ func (c *Client) fetchKeys(ctx context.Context) (*[]publicKey, error) {
 
 // currentKeys returns the provider's keys.
 func (c *Client) currentKeys(ctx context.Context) (*[]publicKey, error) {
+	if c.cfg.isPlain() {
+		return nil, NewError(ReasonKeyUnknown, errors.New("the provider is plain OAuth 2.0 and has no keys"))
+	}
 	keys, err := c.keys.get(ctx)
 	if err != nil {
 		return nil, NewError(ReasonKeysUnavailable, err).retryAfter(c.keys.pause())

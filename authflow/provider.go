@@ -62,8 +62,8 @@ type Config struct {
 	// else client_secret_basic; with a key, private_key_jwt; with a certificate,
 	// tls_client_auth.
 	ClientAuth string
-	// Scopes are asked for. "openid" must be among them. Default: openid,
-	// profile, email.
+	// Scopes are asked for. "openid" must be among them, and must not with
+	// SubjectFrom. Default: openid, profile, email; with SubjectFrom none.
 	Scopes []string
 	// ResponseMode is how the answer comes back: "" for the query of a GET, or
 	// "form_post" for the body of a POST.
@@ -108,6 +108,20 @@ type Config struct {
 	// KeysOnly means that this issuer's tokens are verified and nobody signs in at it:
 	// of its metadata only jwks_uri is read.
 	KeysOnly bool
+	// SubjectFrom is the path (see [Claims.Lookup]) of what says in a UserInfo
+	// answer who somebody is, a text or a whole number, at a provider that is plain
+	// OAuth 2.0: it issues no ID token, and UserInfo is asked at every sign-in and
+	// refresh, whatever UserInfo says. Default: the provider speaks OpenID Connect.
+	SubjectFrom string
+	// UserInfoEmails says that e-mail addresses stand in a list below the UserInfo
+	// endpoint, each with its word whether it is the primary one and verified
+	// (GitHub: /user/emails). It counts with SubjectFrom alone.
+	UserInfoEmails bool
+	// ClaimSources are the issuers whose claims count where the provider says that
+	// a claim stands elsewhere (OIDC Core 5.6.2): aggregated ones if one of them has
+	// signed them, distributed ones if they are also at the origin of one. Their
+	// keys are those of their metadata. Default: none, and nothing is fetched.
+	ClaimSources []string
 	// NoDiscovery means that the provider publishes no metadata: nothing is known
 	// of it but Endpoints.
 	NoDiscovery bool
@@ -150,6 +164,7 @@ type Client struct {
 	// nonces are those of the token and the PAR endpoint, resourceNonces those of
 	// UserInfo (RFC 9449 9).
 	nonces, resourceNonces Nonces
+	sources                map[string]*Client // by the issuers of Config.ClaimSources
 }
 
 // New checks a configuration and returns the client for it. It does not touch
@@ -160,17 +175,24 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("provider %q: %w", cfg.Issuer, err)
 	}
 	c := &Client{cfg: cfg, http: newHTTPClient(cfg)}
+	c.prepare()
+	c.addSources()
+	return c, nil
+}
+
+// prepare says how what the issuer publishes is fetched.
+func (c *Client) prepare() {
+	cfg := c.cfg
 	c.discovery = remote[metadata]{fetch: c.fetchMetadata, now: cfg.Now, maxAge: metadataMaxAge}
 	c.keys = remote[[]publicKey]{
 		fetch: c.fetchKeys, now: cfg.Now, maxAge: keysMaxAge,
 		bucket: bucket{size: renewBurst, interval: renewInterval},
 	}
-	return c, nil
 }
 
 // withDefaults fills in what is not set and copies what the caller could change.
 func withDefaults(cfg Config) Config {
-	if cfg.Scopes == nil {
+	if cfg.Scopes == nil && !cfg.isPlain() {
 		cfg.Scopes = []string{"openid", "profile", "email"}
 	}
 	if cfg.Leeway == 0 {
@@ -186,6 +208,7 @@ func withDefaults(cfg Config) Config {
 	cfg.SigningAlgs = slices.Clone(cfg.SigningAlgs)
 	cfg.TrustedAudiences = slices.Clone(cfg.TrustedAudiences)
 	cfg.Endpoints = maps.Clone(cfg.Endpoints)
+	cfg.ClaimSources = slices.Clone(cfg.ClaimSources)
 	cfg.ClientAuth = cfg.defaultClientAuth()
 	cfg.Parameters = maps.Clone(cfg.Parameters)
 	cfg.ParametersFromRequest = slices.Clone(cfg.ParametersFromRequest)
@@ -206,20 +229,15 @@ func (cfg Config) validate() error {
 	if err := cfg.validateClientAuth(); err != nil {
 		return err
 	}
-	if !slices.Contains(cfg.Scopes, "openid") {
-		return errors.New("scopes: openid is missing")
-	}
-	for _, scope := range cfg.Scopes {
-		if !isScopeToken(scope) {
-			return fmt.Errorf("scopes: %q is none", scope)
-		}
+	if err := cfg.validateScopes(); err != nil {
+		return err
 	}
 	for _, alg := range cfg.SigningAlgs {
 		if !slices.Contains(signingAlgs, alg) {
 			return fmt.Errorf("signing_algs: %q is none of %s", alg, strings.Join(signingAlgs, ", "))
 		}
 	}
-	if err := cmp.Or(cfg.validateRequest(), cfg.validateEndpoints(), cfg.validateReach(), cfg.validateUserInfoAlg(), cfg.validateIntrospectionAlg(), cfg.validateAsked()); err != nil {
+	if err := cmp.Or(cfg.validateRequest(), cfg.validateEndpoints(), cfg.validateReach(), cfg.validateUserInfoAlg(), cfg.validateIntrospectionAlg(), cfg.validateAsked(), cfg.validateClaimSources()); err != nil {
 		return err
 	}
 	if cfg.UserInfo < UserInfoOff || cfg.UserInfo > UserInfoRequired {

@@ -48,8 +48,10 @@ func (c *Client) Refresh(ctx context.Context, req RefreshRequest) (*Grant, error
 	}
 	// The keys come first: once the refresh token is used up, an ID token that
 	// cannot be verified would cost the session.
-	if _, err := c.currentKeys(ctx); err != nil {
-		return nil, err
+	if !c.cfg.isPlain() {
+		if _, err := c.currentKeys(ctx); err != nil {
+			return nil, err
+		}
 	}
 	var key *DPoPKey
 	if c.cfg.DPoP {
@@ -65,12 +67,16 @@ func (c *Client) Refresh(ctx context.Context, req RefreshRequest) (*Grant, error
 	if err != nil {
 		return nil, err
 	}
+	if c.cfg.isPlain() {
+		return c.refreshPlain(ctx, req, tokens)
+	}
 	var claims Claims
 	if tokens.id != "" {
 		claims, err = c.verifyIDToken(ctx, tokens)
 		if err := cmp.Or(err, checkRefreshed(claims, req)); err != nil {
 			return nil, final(err)
 		}
+		claims = c.withSources(ctx, claims, req.NeededClaims)
 	}
 	grant := c.newGrant(claims, tokens)
 	grant.Subject, grant.Nonce, grant.AuthTime = req.Subject, req.Nonce, req.AuthTime

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,7 +51,7 @@ func (c *Client) requestTokens(ctx context.Context, grant url.Values, key *DPoPK
 	if err != nil {
 		return nil, err
 	}
-	return parseTokens(response, c.cfg.Now(), key)
+	return parseTokens(response, c.cfg.Now(), key, c.cfg.isPlain())
 }
 
 // tokenRequest is one request to the token endpoint, by the HTTP client that x/oauth2
@@ -75,6 +76,10 @@ func (c *Client) tokenRequest(ctx context.Context, meta *metadata, grant url.Val
 	return response, nil
 }
 
+// refusedGrant are the codes that take a grant for invalid, revoked or expired: of
+// RFC 6749 5.2, and GitHub's, which it sends with status 200.
+var refusedGrant = []string{"invalid_grant", "bad_verification_code", "bad_refresh_token"}
+
 // tokenError gives a reason to a failed token request. The response's body stays
 // out of it: nobody knows what stands there.
 func tokenError(err error, refused Reason) error {
@@ -83,20 +88,21 @@ func tokenError(err error, refused Reason) error {
 		return callError(err, ReasonTokenEndpoint)
 	}
 	e := newEndpointError(response.Response, response.ErrorCode, response.ErrorDescription)
-	if e.Code == "invalid_grant" && !e.temporary() {
+	if slices.Contains(refusedGrant, e.Code) && !e.temporary() {
 		return NewError(refused, e)
 	}
 	return callError(e, ReasonTokenEndpoint)
 }
 
 // parseTokens reads what this client uses of a token response to a request with
-// proofs of key, or without if that is nil.
-func parseTokens(response *oauth2.Token, now time.Time, key *DPoPKey) (*tokens, error) {
+// proofs of key, or without if that is nil. plain is a provider that issues no ID
+// tokens; what else goes by that name is not looked at.
+func parseTokens(response *oauth2.Token, now time.Time, key *DPoPKey, plain bool) (*tokens, error) {
 	if err := checkTokenType(response.TokenType, key != nil); err != nil {
 		return nil, err
 	}
 	id, ok := response.Extra("id_token").(string)
-	if response.Extra("id_token") != nil && !ok {
+	if response.Extra("id_token") != nil && !ok && !plain {
 		return nil, NewError(ReasonIDTokenMalformed, errors.New("id_token is no string"))
 	}
 	t := &tokens{access: response.AccessToken, refresh: response.RefreshToken, id: id, key: key}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -78,9 +79,9 @@ type strictTransport struct{ base http.RoundTripper }
 // RoundTrip implements http.RoundTripper.
 func (t strictTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
-	accept := req.Header.Get("Accept")
-	wantsJWT := accept == mediaTypeJWT || accept == mediaTypeIntrospection
-	if !wantsJWT {
+	accepts := req.Header.Get("Accept")
+	wantsJWT := accepts == mediaTypeJWT || accepts == mediaTypeClaims || accepts == mediaTypeIntrospection
+	if !wantsJWT && accepts != mediaTypeList {
 		req.Header.Set("Accept", "application/json")
 	}
 	resp, err := t.base.RoundTrip(req)
@@ -93,11 +94,14 @@ func (t strictTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
 	if wantsJWT && succeeded(resp) {
-		if mediaTypeOf(resp) != accept || len(body) > maxBody {
+		if accepts != mediaTypeClaims && mediaTypeOf(resp) != accepts || len(body) > maxBody {
 			return nil, errNoJWT
 		}
 		resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		return resp, nil
+	}
+	if accepts == mediaTypeList && succeeded(resp) {
+		body = slices.Concat([]byte(`{"list":`), body, []byte("}"))
 	}
 	if _, err := DecodeClaims(body); err != nil {
 		if succeeded(resp) {
@@ -173,7 +177,8 @@ func (c *Client) getJSON(ctx context.Context, address, bearer string) ([]byte, e
 	return c.get(ctx, address, bearer, "application/json")
 }
 
-// get is getJSON for one media type, application/json or application/jwt.
+// get is getJSON for one media type: application/json, application/jwt,
+// mediaTypeClaims or mediaTypeList.
 func (c *Client) get(ctx context.Context, address, bearer, accept string) ([]byte, error) {
 	authorization := ""
 	if bearer != "" {

@@ -44,7 +44,7 @@ func (c *Client) withUserInfo(ctx context.Context, claims Claims, subject string
 	if sub, err := info.String("sub"); err != nil || sub != subject {
 		return nil, NewError(ReasonUserInfoSubject, fmt.Errorf("sub is %.300q, expected %q", sub, subject))
 	}
-	return mergeClaims(claims, info), nil
+	return mergeClaims(claims, c.withSources(ctx, info, needed)), nil
 }
 
 // needsUserInfo tells whether the policy asks for UserInfo.
@@ -86,8 +86,8 @@ func (c *Client) fetchUserInfo(ctx context.Context, endpoint string, t *tokens) 
 // signed one counts where both have a claim. A claim and the word that it is
 // verified come from one place, or else somebody's own address would be vouched
 // for by what was said of another.
-func mergeClaims(signed, info Claims) Claims {
-	merged, info := maps.Clone(signed), maps.Clone(info)
+func mergeClaims(signed, unsigned Claims) Claims {
+	merged, info := maps.Clone(signed), maps.Clone(unsigned)
 	for _, name := range idTokenOnly {
 		delete(info, name)
 	}
@@ -100,5 +100,12 @@ func mergeClaims(signed, info Claims) Claims {
 		}
 	}
 	maps.Copy(info, merged)
+	ours, _ := signed[claimNames].(map[string]any)
+	theirs, _ := unsigned[claimNames].(map[string]any)
+	if len(ours) > 0 && len(theirs) > 0 { // what either says to stand elsewhere does
+		names := maps.Clone(theirs)
+		maps.Copy(names, ours)
+		info[claimNames] = names
+	}
 	return info
 }

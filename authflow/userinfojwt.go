@@ -57,16 +57,10 @@ func (c *Client) verifyUserInfo(ctx context.Context, raw string) (Claims, error)
 	if _, err := signature.VerifySignature(ctx, raw); err != nil {
 		return nil, err
 	}
-	now, leeway := c.cfg.Now(), c.cfg.Leeway
-	expiry := checkExpiry(claims, now.Add(-leeway))
-	if ReasonOf(expiry) == ReasonExpMissing {
-		expiry = nil
-	}
 	if err := cmp.Or(
 		checkIssuer(claims, c.cfg.Issuer),
 		checkAudience(claims, c.cfg.ClientID, c.cfg.TrustedAudiences),
-		expiry,
-		checkNotBefore(claims, now.Add(leeway)),
+		c.checkLifetime(claims),
 	); err != nil {
 		return nil, err
 	}

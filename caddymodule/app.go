@@ -30,6 +30,7 @@ type App struct {
 	// What a browser remembers, for every site.
 	Session *SessionConfig `json:"session,omitempty"`
 
+	ctx       caddy.Context
 	logger    *zap.Logger
 	slogger   *slog.Logger
 	durable   *durable
@@ -49,6 +50,9 @@ type App struct {
 	sendsBound, hasTransport bool
 	// assertion are the keys that sign assertions.
 	assertion atomic.Pointer[assertionKeys]
+	// matched are those of them that matchers read, which belong to no gate. It does
+	// not change once requests are served.
+	matched []string
 	// users are the files of users by path.
 	users map[string]*provider
 	// domains are the terms of sessions by shared cookie scope.
@@ -64,6 +68,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // but the storage is opened: an identity provider that is away delays no start
 // (P01).
 func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
 	a.logger, a.slogger, a.load = ctx.Logger(), ctx.Slogger(), rand.Text()
 	a.needs = map[string]struct{}{"email_verified": {}}
 	a.tokens = make(map[tokenNeed]struct{})
@@ -92,7 +97,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 
 // Start checks what only the whole configuration shows. Gates work from provisioning
 // on, and ask providers lazily.
-func (a *App) Start() error { return a.checkTransport() }
+func (a *App) Start() error { return errors.Join(a.checkTransport(), a.checkHosts()) }
 
 // Stop does nothing; see Cleanup.
 func (a *App) Stop() error { return nil }
@@ -133,6 +138,22 @@ func (a *App) need(claim string) {
 	a.needs[claim] = struct{}{}
 }
 
+// needMatched records a claim that a matcher reads.
+func (a *App) needMatched(claim string) {
+	if claim == "email_domain" {
+		claim = "email"
+	}
+	if isComputed(claim) || claim == "sub" {
+		return
+	}
+	a.need(claim)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !slices.Contains(a.matched, claim) {
+		a.matched = append(a.matched, claim)
+	}
+}
+
 // needed lists the claims that sessions of this configuration hold. By the time
 // that requests are served, every site has said what it reads.
 func (a *App) needed() []string {
@@ -151,6 +172,7 @@ type siteSessions struct {
 	config  SessionConfig
 	manager *session.Manager
 	cookies session.CookieConfig
+	terms   sessionTerms
 }
 
 // sessionTerms are what sites must agree on that share a cookie.
@@ -176,9 +198,9 @@ func (a *App) sessions(own *SessionConfig) (*siteSessions, error) {
 	if err != nil {
 		return nil, err
 	}
+	terms := sessionTerms{config.Store, config.Lifetime, config.IdleTimeout, config.Cookie}
 	if config.Cookie.Domain != "" {
 		scope := config.Cookie.Domain + " " + config.Cookie.Name
-		terms := sessionTerms{config.Store, config.Lifetime, config.IdleTimeout, config.Cookie}
 		a.mu.Lock()
 		other, shared := a.domains[scope]
 		a.domains[scope] = terms
@@ -187,7 +209,7 @@ func (a *App) sessions(own *SessionConfig) (*siteSessions, error) {
 			return nil, fmt.Errorf("session: sites that share cookie_domain %s must agree on store and lifetimes", config.Cookie.Domain)
 		}
 	}
-	site.cookies = config.Cookie
+	site.cookies, site.terms = config.Cookie, terms
 	site.manager, err = session.NewManager(config)
 	return site, err
 }

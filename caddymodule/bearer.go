@@ -25,13 +25,12 @@ import (
 type bearer struct {
 	server *authflow.ResourceServer
 	// issuers are whose tokens count: the site's providers, and further ones.
-	issuers []*provider
-	scopes  []string // that every token must have
-	only    bool     // no sessions here
-	bound   bool     // bound tokens only
-	nonces  bool     // proofs need a nonce of ours
-	// resources are the audiences that are addresses, by audience.
-	resources map[string]resource
+	issuers   []*provider
+	scopes    []string   // that every token must have
+	only      bool       // no sessions here
+	bound     bool       // bound tokens only
+	nonces    bool       // proofs need a nonce of ours
+	resources []resource // the audiences that are addresses
 }
 
 // caller is who calls with an access token, in the form that rules and headers read.
@@ -56,6 +55,10 @@ func (g *Gate) provisionBearer(caddy.Context) error {
 	if b.scopes, err = resolveAll("bearer: scopes", c.Scopes); err != nil {
 		return err
 	}
+	claim, err := resolveOptional("bearer: audience_claim", c.AudienceClaim)
+	if err != nil {
+		return err
+	}
 	if c.Introspect && len(g.providers) != 1 {
 		return errors.New("bearer: introspect: a token that only its issuer can read does not say whose it is; with several providers nobody can be asked")
 	}
@@ -67,7 +70,7 @@ func (g *Gate) provisionBearer(caddy.Context) error {
 		clients[i] = p.client
 	}
 	b.server, err = authflow.NewResourceServer(authflow.ResourcePolicy{
-		Audiences: audiences, AudienceClaim: c.AudienceClaim, Algs: c.Alg, AnyType: c.AnyType, Introspect: c.Introspect,
+		Audiences: audiences, AudienceClaim: claim, Algs: c.Alg, AnyType: c.AnyType, Introspect: c.Introspect,
 		Prepare: func(t *authflow.AccessToken) (any, error) { return g.callerOf(b, t) },
 	}, clients...)
 	if err != nil {
@@ -99,7 +102,7 @@ func (g *Gate) provisionIssuers(b *bearer) error {
 			}
 		}
 		config := &ProviderConfig{Name: name, Issuer: issuer, ClientID: g.Bearer.Audience[0], ClientAuth: authflow.ClientAuthNone}
-		client, err := g.app.acquireClient(config, []byte("bearer "+issuer), authflow.Config{
+		client, err := g.app.acquireClient(config, []byte("bearer issuer"), authflow.Config{
 			Issuer: issuer, ClientID: config.ClientID, ClientAuth: config.ClientAuth, Now: time.Now, Logger: g.app.slogger, KeysOnly: true,
 		})
 		if err != nil {
@@ -143,7 +146,7 @@ func (v *visit) readToken(r *http.Request) error {
 		return nil
 	}
 	v.answersOnly = v.answersOnly || v.gate.bearer.only
-	lines := r.Header["Authorization"]
+	lines := v.sent.authorization
 	at := slices.IndexFunc(lines, func(line string) bool {
 		scheme, _, _ := strings.Cut(line, " ")
 		return strings.EqualFold(scheme, authflow.TokenTypeBearer) || strings.EqualFold(scheme, authflow.TokenTypeDPoP)
@@ -245,11 +248,20 @@ func (g *Gate) verifyToken(r *http.Request, v *visit, b *brought) error {
 	return nil
 }
 
+// toForward is what `forward` sends of a request with an access token: the token
+// itself, unless it is bound and of no use to anybody else.
+func (b *brought) toForward(word string) secret.String {
+	if word != accessToken || b.token != nil && (b.token.KeyThumbprint != "" || b.token.CertificateThumbprint != "") {
+		return secret.String{}
+	}
+	return b.raw
+}
+
 // tokenUse is the request as the client sees it.
 func (g *Gate) tokenUse(r *http.Request, v *visit, b *brought) authflow.TokenUse {
 	use := authflow.TokenUse{
 		Scheme: b.scheme, Token: b.raw, Method: originalMethod(r),
-		URL: v.origin.String() + originalURL(r).EscapedPath(), Proofs: r.Header["Dpop"],
+		URL: v.origin.String() + originalURL(r).EscapedPath(), Proofs: v.sent.proofs,
 		Certificate: clientCertificate(r), Now: g.now(),
 		UseOnce: func(id string, until time.Time) error {
 			err := g.app.durable.state.UseOnce("dpop proof", id, until)

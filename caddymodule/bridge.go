@@ -120,24 +120,16 @@ func (g *Gate) project(p *provider, grant *authflow.Grant) (claims map[string]an
 	for _, name := range g.app.needed() {
 		key, path := p.key(name), p.path(name)
 		value, _ := grant.Claims.Lookup(path)
-		if value == nil && overage(grant.Claims, path) {
+		if value == nil && grant.Claims.StandsElsewhere(path) { // Entra: groups too many for a token (P19)
 			value = unlearned
 		}
 		claims[key] = value
-		if _, signed := grant.SignedClaims.Lookup(path); value != nil && !signed {
+		_, signed := grant.SignedClaims.Lookup(path)
+		if value != nil && !signed && !grant.SignedClaims.StandsElsewhere(path) {
 			fromUserInfo = append(fromUserInfo, key)
 		}
 	}
 	return claims, fromUserInfo
-}
-
-// overage reports that a claim stands elsewhere (OIDC Core 5.6.2): Entra leaves
-// out groups that are too many for a token (P19).
-func overage(all authflow.Claims, name string) bool {
-	elsewhere, _ := all.Lookup("_claim_names")
-	named, _ := elsewhere.(map[string]any)
-	_, is := named[name]
-	return is
 }
 
 // path is where a claim stands in what the provider tells.

@@ -23,7 +23,7 @@ func init() {
 //
 //	gatehouse {
 //		provider [<name>] {
-//			preset        oidc|google
+//			preset        oidc|google|oauth2|github
 //			issuer        <URL>
 //			client_id     <id>
 //			client_secret <secret>
@@ -38,6 +38,7 @@ func init() {
 //			param_from_request <name>...
 //			scopes        <scope>...
 //			userinfo      off|on_missing_claims|required
+//			claim_source  <issuer URL>...
 //			claim         <name> from <path>
 //			user_claim    <claim>
 //			userinfo_signed_response_alg <algorithm>
@@ -63,7 +64,8 @@ func init() {
 //		}
 //	}
 //
-// `provider`, `client_key`, `param`, `claim` and `endpoint` may be repeated.
+// `provider`, `client_key`, `param`, `claim`, `claim_source` and `endpoint` may be
+// repeated.
 // Several `gatehouse` options are merged; what is given twice is an error.
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	app := new(App)
@@ -142,6 +144,7 @@ func providerWords(p *ProviderConfig) vocabulary {
 		"param_from_request": many(&p.ParamFromRequest),
 		"scopes":             many(&p.Scopes),
 		"userinfo":           oneOf(&p.UserInfo, "off", "on_missing_claims", "required"),
+		"claim_source":       {repeat: true, parse: many(&p.ClaimSource).parse},
 		"user_claim":         one(&p.UserClaim),
 		"refresh_interval":   duration(&p.RefreshInterval, false),
 		"discovery":          oneOf(&p.Discovery, "off"),

@@ -15,7 +15,8 @@ type ProviderConfig struct {
 	// Default: "default".
 	Name string `json:"name,omitempty"`
 
-	// What is known of this kind of provider: "oidc" or "google".
+	// What is known of this kind of provider: "oidc", "google", "oauth2" (it
+	// issues no ID token, and userinfo says who somebody is) or "github".
 	// Default: "oidc". It is never guessed from the name.
 	Preset string `json:"preset,omitempty"`
 
@@ -65,12 +66,17 @@ type ProviderConfig struct {
 	// The parameters of the endpoint `login` that are passed on to the provider.
 	ParamFromRequest []string `json:"param_from_request,omitempty"`
 
-	// The scopes to ask for. Default: openid profile email.
+	// The scopes to ask for. Default: openid profile email; with the preset oauth2
+	// none, with github read:user and user:email.
 	Scopes []string `json:"scopes,omitempty"`
 
 	// When the userinfo endpoint is asked: "off", "on_missing_claims" or
 	// "required". Default: on_missing_claims.
 	UserInfo string `json:"userinfo,omitempty"`
+
+	// The issuers whose claims count where the provider says that a claim stands
+	// elsewhere (OIDC Core 5.6.2). Default: none, and nothing is fetched.
+	ClaimSource []string `json:"claim_source,omitempty"`
 
 	// Claims under names of our own.
 	Claim []ClaimMapping `json:"claim,omitempty"`

@@ -121,6 +121,11 @@ func (g *Gate) serveLogin(w http.ResponseWriter, r *http.Request, v *visit) erro
 		}
 		options.providers = []*provider{chosen}
 	}
+	if sealed := query.Get("step_up"); sealed != "" { // of a link on the chooser page
+		if needed, err := g.openStepUp(r, v, sealed); err == nil {
+			v.stepUp = needed
+		}
+	}
 	if prompt := query.Get("prompt"); slices.Contains([]string{"login", "select_account"}, prompt) {
 		options.prompt = prompt
 	}

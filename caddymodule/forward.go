@@ -182,13 +182,16 @@ func (g *Gate) forward(r *http.Request, v *visit, who *identity) error {
 			continue
 		}
 		token := tokenOf(s, f.Token)
-		if f.Token == assertion {
+		switch {
+		case f.Token == assertion:
 			var err error
 			if token, err = g.assert(r, v, who); err != nil {
 				return err
 			}
+		case v.brought != nil:
+			token = v.brought.toForward(f.Token)
 		}
-		if token.Empty() { // who calls with an access token of their own has no session
+		if token.Empty() {
 			delete(r.Header, f.Header)
 			continue
 		}

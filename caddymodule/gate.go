@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -34,6 +35,7 @@ type Gate struct {
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
 	cookies         session.CookieConfig
+	terms           sessionTerms
 	allow, deny     []rule
 	needs           []string // the claims that rules and headers read
 	identityHeaders []HeaderConfig
@@ -49,6 +51,7 @@ type Gate struct {
 	basePath        string
 	passErrors      bool
 	pages           *pages
+	cookieSeen      sync.Once // the upstream has set a cookie of ours
 }
 
 // CaddyModule returns the Caddy module information.
@@ -74,9 +77,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}
-	if g.Preflight == "pass" && isPreflight(r) {
+	if g.Preflight == "pass" && v.brought == nil && isPreflight(r) {
 		v.identify(r, g, nil)
-		return next.ServeHTTP(w, r)
+		return g.pass(w, r, v, next, false)
 	}
 	if open && v.gate != g {
 		return next.ServeHTTP(w, r) // what the outermost has said of it stands
@@ -92,6 +95,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		}
 	}
 	who, err := g.check(r, v, open, needed)
+	v.answer.unguard()
 	delivered, failed := v.deliver(w)
 	switch {
 	case failed != nil:
@@ -108,10 +112,18 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 			return g.fail(w, r, v, err)
 		}
 	}
-	if delivered || who != nil && v.gate.PrivateResponses != "off" {
-		w = newPrivateWriter(w)
+	return g.pass(w, r, v, next, delivered || who != nil && v.gate.PrivateResponses != "off")
+}
+
+// pass sends a request on, and sees to what comes back.
+func (g *Gate) pass(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler, private bool) error {
+	if v.answer == nil {
+		v.answer = newPrivateWriter(w)
+		w = v.answer
 	}
-	err = next.ServeHTTP(w, r)
+	v.answer.guard(v.gate)
+	v.answer.private = v.answer.private || private
+	err := next.ServeHTTP(w, r)
 	if v.gate == g {
 		v.checkSent(r, g)
 	}
@@ -205,10 +217,12 @@ func (g *Gate) providerOf(s *session.Session) (*provider, error) {
 // that the provider left out is known, as absent; one that the configuration did
 // not ask for when the session was made is not.
 func (g *Gate) hasClaims(p *provider, s *session.Session) error {
-	for _, claim := range g.needs {
-		if _, known := s.Claims[p.key(claim)]; !known {
-			return problem(authflow.NoLogin, ReasonClaimsChanged, "This site needs to know more of you. Please sign in again.",
-				fmt.Errorf("the session was made without claim %s", p.key(claim)))
+	for _, claims := range [][]string{g.needs, g.app.matched} {
+		for _, claim := range claims {
+			if _, known := s.Claims[p.key(claim)]; !known {
+				return problem(authflow.NoLogin, ReasonClaimsChanged, "This site needs to know more of you. Please sign in again.",
+					fmt.Errorf("the session was made without claim %s", p.key(claim)))
+			}
 		}
 	}
 	return nil

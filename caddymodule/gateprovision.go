@@ -297,7 +297,7 @@ func (g *Gate) provisionSession(caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	g.sessions, g.cookies, g.sessionConfig = site.manager, site.cookies, site.config
+	g.sessions, g.cookies, g.sessionConfig, g.terms = site.manager, site.cookies, site.config, site.terms
 	if g.sessionConfig.InsecureHTTP {
 		g.logger.Warn("insecure_http: sessions travel unencrypted; whoever can read the network can use them")
 	}

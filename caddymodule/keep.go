@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
 	"github.com/gatehouse-auth/gatehouse/internal/seal"
@@ -18,6 +19,7 @@ const (
 	purposeHint       = "id_token_hint"
 	purposeFinished   = "finished"
 	purposePostLogout = "post_logout"
+	purposeStepUp     = "step_up"
 )
 
 // purpose seals for this host alone.
@@ -46,6 +48,31 @@ func (g *Gate) unseal(r *http.Request, p seal.Purpose, value string) ([]byte, er
 		return nil, sessionProblem(errors.Join(session.ErrUnavailable, err))
 	}
 	return ring.Open(p, value)
+}
+
+// sealStepUp is what this request asks of a session, for a link to a sign-in; "" if
+// it asks for nothing. It is sealed, since what a link can ask of a provider is
+// what param_from_request allows (SEC-67).
+func (g *Gate) sealStepUp(r *http.Request, v *visit) (string, error) {
+	if v.stepUp.acr == nil && v.stepUp.maxAge == 0 {
+		return "", nil
+	}
+	text := v.stepUp.maxAge.String() + " " + strings.Join(v.stepUp.acr, " ")
+	return g.seal(r, v.purpose(purposeStepUp), []byte(text))
+}
+
+// openStepUp reads what sealStepUp has sealed.
+func (g *Gate) openStepUp(r *http.Request, v *visit, sealed string) (stepUp, error) {
+	opened, err := g.unseal(r, v.purpose(purposeStepUp), sealed)
+	if err != nil {
+		return stepUp{}, err
+	}
+	age, acr, _ := strings.Cut(string(opened), " ")
+	var needed stepUp
+	if needed.maxAge, err = time.ParseDuration(age); acr != "" {
+		needed.acr = strings.Fields(acr)
+	}
+	return needed, err
 }
 
 // keepAttempt puts a login attempt into a cookie of its own, named after its state.

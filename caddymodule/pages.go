@@ -176,8 +176,15 @@ func (g *Gate) errorPage(w http.ResponseWriter, r *http.Request, v *visit, statu
 // chooserPage shows the providers that a person may sign in with.
 func (g *Gate) chooserPage(w http.ResponseWriter, r *http.Request, v *visit, o loginOptions) error {
 	p := page{Title: "Sign in"}
+	needed, err := g.sealStepUp(r, v)
+	if err != nil {
+		return g.fail(w, r, v, err)
+	}
 	for _, provider := range o.providers {
 		more := []string{"provider", provider.name}
+		if needed != "" {
+			more = append(more, "step_up", needed)
+		}
 		if o.prompt != "" {
 			more = append(more, "prompt", o.prompt)
 		}

@@ -12,7 +12,7 @@ var notOfPreflights = []string{"Authorization", "Upgrade", "X-Http-Method-Overri
 // by its own rules. Anything else that calls itself so is judged as it is (P25).
 func isPreflight(r *http.Request) bool {
 	for _, name := range notOfPreflights {
-		if r.Header[name] != nil {
+		if len(r.Header[name]) > 0 {
 			return false
 		}
 	}

@@ -41,17 +41,6 @@ type provider struct {
 	refreshInterval time.Duration
 }
 
-// preset is what is known of a kind of provider.
-type preset struct{ issuer string }
-
-// presets by name. A preset is named by the user, never guessed.
-var presets = map[string]preset{
-	"oidc":   {},
-	"google": {issuer: "https://accounts.google.com"},
-}
-
-func presetNames() []string { return slices.Sorted(maps.Keys(presets)) }
-
 // publicIssuers let anybody have an account.
 var publicIssuers = []string{
 	"https://accounts.google.com",
@@ -60,7 +49,7 @@ var publicIssuers = []string{
 	"https://login.microsoftonline.com/consumers/",
 	"https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/", // personal accounts
 	"https://appleid.apple.com",
-	"https://github.com",
+	"https://github.com/",
 	"https://gitlab.com",
 }
 
@@ -119,6 +108,9 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	if err == nil {
 		err = c.provisionNetwork(ctx, &config)
 	}
+	if err == nil {
+		err = c.provisionPreset(known, &config)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
 	}
@@ -131,11 +123,12 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 		userClaim:    "sub",
 		emailTrusted: c.InsecureUnverifiedEmail,
 		paths:        make(map[string]string),
-		public:       isPublicIssuer(config.Issuer),
+		public:       isPublicIssuer(config.Issuer) || isPublicIssuer(config.Endpoints["authorization"]),
 		dpop:         c.DPoP,
 
 		refreshInterval: time.Duration(c.RefreshInterval),
 	}
+	maps.Copy(p.paths, known.claims)
 	if err := p.provisionClaims(c); err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
 	}
@@ -156,6 +149,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 
 // provisionClaims reads which claims go by which names. The known names are ours.
 func (p *provider) provisionClaims(c *ProviderConfig) error {
+	given := make(map[string]bool)
 	for _, mapping := range c.Claim {
 		name, err := resolve("claim", mapping.Name)
 		if err != nil {
@@ -165,11 +159,15 @@ func (p *provider) provisionClaims(c *ProviderConfig) error {
 		if err != nil {
 			return err
 		}
-		if isComputed(name) || name == "sub" {
+		plain := presets[c.Preset].subject != "" // then provisionPreset reads sub
+		if isComputed(name) || name == "sub" && !plain {
 			return fmt.Errorf("claim %s is a known name; it cannot be another claim", name)
 		}
-		if _, twice := p.paths[name]; twice {
+		if given[name] {
 			return fmt.Errorf("claim %s is given twice", name)
+		}
+		if given[name] = true; name == "sub" {
+			continue
 		}
 		p.paths[name] = from
 	}
@@ -187,7 +185,7 @@ func (p *provider) provisionClaims(c *ProviderConfig) error {
 
 // client is the one place where a provider's configuration becomes authflow's.
 func (c *ProviderConfig) client(known preset) (authflow.Config, error) {
-	config := authflow.Config{ClientAuth: c.ClientAuth, Now: time.Now}
+	config := authflow.Config{ClientAuth: cmp.Or(c.ClientAuth, known.clientAuth), Now: time.Now}
 	for _, field := range []struct {
 		word, raw string
 		target    *string
@@ -210,6 +208,13 @@ func (c *ProviderConfig) client(known preset) (authflow.Config, error) {
 			return config, err
 		}
 		config.Scopes = append(config.Scopes, strings.Fields(resolved)...)
+	}
+	for _, raw := range c.ClaimSource {
+		source, err := resolve("claim_source", raw)
+		if err != nil {
+			return config, err
+		}
+		config.ClaimSources = append(config.ClaimSources, source)
 	}
 	switch c.UserInfo {
 	case "", "on_missing_claims":
@@ -291,7 +296,7 @@ func (pooledClient) Destruct() error { return nil }
 
 // acquireClient finds the client of a configuration as it was written, or makes it.
 func (a *App) acquireClient(c *ProviderConfig, written []byte, config authflow.Config) (*authflow.Client, error) {
-	encoded := fmt.Appendf(written, "|%q|%q|%q|%q|%q|%q", config.Issuer, config.ClientID, config.Scopes, config.Reach, config.Endpoints, config.Parameters)
+	encoded := fmt.Appendf(written, "|%q|%q|%q|%q|%q|%q|%q", config.Issuer, config.ClientID, config.Scopes, config.Reach, config.Endpoints, config.Parameters, config.ClaimSources)
 	if t, is := config.Transport.(*http.Transport); is && t.TLSClientConfig.RootCAs != nil || strings.Contains(c.ForwardProxyURL, "{") {
 		// The text does not say what is in the file: a reload follows it.
 		encoded = append(encoded, a.load...)

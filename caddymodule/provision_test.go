@@ -25,6 +25,8 @@ func validate(t *testing.T, app, gate string) error {
 
 const oneProvider = `{"providers": [{"issuer": "https://id.example.com", "client_id": "app", "client_secret": "x"}]}`
 
+const github = `{"providers": [{"preset": "github", "client_id": "app", "client_secret": "x"}]}`
+
 // What the Caddyfile's parser refuses, a JSON configuration may hold: it is refused when it is loaded, and never at the
 // first request (SEC-11).
 func TestJSONIsRefused(t *testing.T) {
@@ -43,6 +45,15 @@ func TestJSONIsRefused(t *testing.T) {
 		{"claim without path", strings.Replace(oneProvider, `"issuer"`, `"claim": [{"name": "x"}], "issuer"`, 1), ``, "claim"},
 		{"placeholder in user_claim", strings.Replace(oneProvider, `"issuer"`, `"user_claim": "{env.NOPE_NOPE}", "issuer"`, 1), ``, "NOPE_NOPE"},
 		{"client_auth none with a secret", strings.Replace(oneProvider, `"issuer"`, `"client_auth": "none", "issuer"`, 1), ``, "contradict"},
+		{"preset github", github, `, "allow": [{"any": true}]`, ""},
+		{"anybody of GitHub", github, ``, "allow any"},
+		{"GitHub by another name", strings.Replace(github, `"github"`, `"oauth2", "issuer": "https://a.example.com", "endpoint": {"authorization": "https://github.com/login/oauth/authorize", "token": "https://a.example.com/t", "userinfo": "https://a.example.com/u"}`, 1), ``, "allow any"},
+		{"GitHub's secret for another server", strings.Replace(github, `"github"`, `"github", "issuer": "https://git.example.com/login/oauth"`, 1), ``, "endpoint authorization"},
+		{"OpenID Connect at GitHub", strings.Replace(github, `"github"`, `"github", "scopes": ["openid"]`, 1), `, "allow": [{"any": true}]`, "scopes"},
+		{"plain OAuth 2.0 without userinfo", strings.Replace(github, `"github"`, `"github", "userinfo": "off"`, 1), `, "allow": [{"any": true}]`, "userinfo"},
+		{"sub of a path that is empty", strings.Replace(github, `"github"`, `"github", "claim": [{"name": "sub", "from": ""}]`, 1), `, "allow": [{"any": true}]`, "claim sub"},
+		{"another sub at OpenID Connect", strings.Replace(oneProvider, `"issuer"`, `"claim": [{"name": "sub", "from": "id"}], "issuer"`, 1), ``, "claim sub"},
+		{"sub twice", strings.Replace(github, `"github"`, `"github", "claim": [{"name": "sub", "from": "id"}, {"name": "sub", "from": "login"}]`, 1), `, "allow": [{"any": true}]`, "twice"},
 		{"unknown member", oneProvider, `, "alow": []`, "alow"},
 		{"unknown provider", oneProvider, `, "providers": ["nobody"]`, "nobody"},
 		{"provider named twice", oneProvider, `, "providers": ["default", "default"]`, "twice"},

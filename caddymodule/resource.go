@@ -27,15 +27,14 @@ func (r resource) holds(path string) bool {
 }
 
 // resourcesOf finds the audiences that are addresses.
-func resourcesOf(audiences []string) map[string]resource {
-	found := make(map[string]resource)
+func resourcesOf(audiences []string) (found []resource) {
 	for _, audience := range audiences {
 		u, err := url.Parse(audience)
 		if err != nil || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 			continue
 		}
 		if o, valid := makeOrigin(u.Scheme, u.Host); valid {
-			found[audience] = resource{audience, o, strings.TrimSuffix(u.Path, "/")}
+			found = append(found, resource{audience, o, strings.TrimSuffix(u.Path, "/")})
 		}
 	}
 	return found
@@ -46,8 +45,12 @@ func resourcesOf(audiences []string) map[string]resource {
 // token for one part does not open another. Any other name is the whole site.
 func (v *visit) isFor(r *http.Request, audiences []string) bool {
 	return slices.ContainsFunc(audiences, func(audience string) bool {
-		of, isAddress := v.gate.bearer.resources[audience]
-		if !isAddress || of.path == "" || of.origin != v.origin {
+		at := slices.IndexFunc(v.gate.bearer.resources, func(of resource) bool { return of.identifier == audience })
+		if at < 0 {
+			return true
+		}
+		of := v.gate.bearer.resources[at]
+		if of.path == "" || of.origin != v.origin {
 			return true
 		}
 		return !slices.ContainsFunc(readings(r), func(view *http.Request) bool { return !of.holds(view.URL.Path) })
@@ -57,11 +60,14 @@ func (v *visit) isFor(r *http.Request, audiences []string) bool {
 // resource finds what a path of this site belongs to: the longest resource that
 // holds it. Without any the site is called by its origin.
 func (v *visit) resource(path string) resource {
-	best := resource{identifier: v.origin.String(), origin: v.origin}
+	var best resource
 	for _, candidate := range v.gate.bearer.resources {
-		if candidate.origin == v.origin && candidate.holds(path) && len(candidate.path) >= len(best.path) {
+		if candidate.origin == v.origin && candidate.holds(path) && (best.identifier == "" || len(candidate.path) > len(best.path)) {
 			best = candidate
 		}
+	}
+	if best.identifier == "" {
+		return resource{identifier: v.origin.String(), origin: v.origin}
 	}
 	return best
 }

@@ -9,22 +9,57 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// privateWriter makes the upstream's answer to somebody signed in private to
-// their browser, at the moment that its header is sent (P27).
+// privateWriter changes the upstream's answer at the moment that its header is
+// sent: to somebody signed in it is private to their browser (P27), and to anybody
+// it sets no cookie of ours.
 type privateWriter struct {
 	caddyhttp.ResponseWriterWrapper
-	sent bool
+	private bool
+	guarded *Gate    // whose cookies the upstream may not set; nil while a gate answers
+	own     []string // the lines that gates have set
+	sent    bool
 }
 
 func newPrivateWriter(w http.ResponseWriter) *privateWriter {
 	return &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 }
 
+// guard says that what stands there now gates have set, and the upstream will set
+// the rest.
+func (w *privateWriter) guard(g *Gate) {
+	w.guarded, w.own = g, slices.Clone(w.Header()["Set-Cookie"])
+}
+
+// unguard says that a gate may answer itself. There may be no answer yet.
+func (w *privateWriter) unguard() {
+	if w != nil {
+		w.guarded = nil
+	}
+}
+
+// dropCookies takes out of an answer what would set cookies of ours and is not: the
+// upstream could sign somebody out, or hide a session behind another.
+func (g *Gate) dropCookies(h http.Header, own []string) {
+	foreign := func(line string) bool { return g.cookies.Sets(line) && !slices.Contains(own, line) }
+	if !slices.ContainsFunc(h["Set-Cookie"], foreign) {
+		return
+	}
+	h["Set-Cookie"] = slices.DeleteFunc(slices.Clone(h["Set-Cookie"]), foreign)
+	g.cookieSeen.Do(func() {
+		g.logger.Warn("the upstream sets cookies by names of this gate's; they are dropped (cookie_name chooses another)")
+	})
+}
+
 // WriteHeader implements http.ResponseWriter.
 func (w *privateWriter) WriteHeader(status int) {
 	if !w.sent && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.sent = true
-		makePrivate(w.Header())
+		if w.private {
+			makePrivate(w.Header())
+		}
+		if w.guarded != nil {
+			w.guarded.dropCookies(w.Header(), w.own)
+		}
 	}
 	w.ResponseWriterWrapper.WriteHeader(status)
 }

@@ -57,7 +57,9 @@ func TestPrivateWriterSendsOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Cache-Control", "public, max-age=60")
-				if err := send(newPrivateWriter(w)); err != nil {
+				answer := newPrivateWriter(w)
+				answer.private = true
+				if err := send(answer); err != nil {
 					t.Error(err)
 				}
 			}))

@@ -40,9 +40,13 @@ type visit struct {
 	answersOnly bool
 	// authenticated: basic_auth has passed somebody before us.
 	authenticated bool
-	// brought is the access token of the request, which then counts alone.
+	// brought is the access token of the request, which then counts alone. It is in
+	// sent, the headers that a program sends it in, before `forward` takes them.
 	brought *brought
+	sent    struct{ authorization, proofs []string }
 	bound   *bound // an access token that the transport sends
+	// answer is what the upstream answers by, once a gate has let the request pass.
+	answer *privateWriter
 	// demanded are the providers that every protecting gate so far accepts.
 	demanded []*provider
 	// stepUp is what they ask of a session.
@@ -59,6 +63,7 @@ func (g *Gate) receive(r *http.Request) (*visit, error) {
 		return v, nil
 	}
 	v := &visit{gate: g, cookies: g.cookies.Cut(r.Header), clean: g.names}
+	v.sent.authorization, v.sent.proofs = r.Header["Authorization"], r.Header["Dpop"]
 	clearIdentity(r, g.names)
 	reduceConnection(r.Header)
 	caddyhttp.SetVar(r.Context(), visitVar, v)

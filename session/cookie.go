@@ -226,8 +226,3 @@ func (c CookieConfig) SetSmall(w http.ResponseWriter, scope Scope, which Small, 
 	cookie.Value, cookie.MaxAge = value, seconds(maxAge)
 	return emit(w, cookie)
 }
-
-// ClearSmall makes the browser drop a small cookie.
-func (c CookieConfig) ClearSmall(w http.ResponseWriter, scope Scope, which Small) error {
-	return expire(w, c.cookie(scope, string(which)))
-}

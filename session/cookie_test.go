@@ -152,7 +152,6 @@ func TestOneLineForOneCookie(t *testing.T) {
 	for _, err := range []error{
 		config.SetSmall(answer, app, Finished, "1", time.Minute),
 		config.SetSmall(answer, app, Hint, "h", time.Minute),
-		config.ClearSmall(answer, app, Finished),
 		config.SetSmall(answer, app, Finished, "2", time.Minute),
 	} {
 		if err != nil {

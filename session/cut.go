@@ -88,6 +88,15 @@ func (c *Cookies) take(part string) bool {
 	return true
 }
 
+// Sets tells whether a Set-Cookie line is for a cookie of ours, under any prefix and
+// suffix. A cookie without a name, which browsers send as its value alone, is read
+// as they will send it (RFC 6265bis 5.6).
+func (c CookieConfig) Sets(line string) bool {
+	part, _, _ := strings.Cut(line, ";")
+	cookies := Cookies{config: c}
+	return cookies.take(strings.TrimLeft(part, "= \t"))
+}
+
 func isBlank(r rune) bool { return r <= ' ' || r == 0x7f }
 
 func isSuffix(s string) bool {

@@ -215,3 +215,26 @@ func isOurs(part string) bool {
 	}
 	return false
 }
+
+// What a browser would take for one of ours, however the line is written.
+func TestSets(t *testing.T) {
+	config := CookieConfig{}
+	for line, want := range map[string]bool{
+		"__Host-gatehouse=x; Path=/":             true,
+		"gatehouse=":                             true,
+		"__Secure-gatehouse_2=x":                 true,
+		" gatehouse_u =x":                        true,
+		"__Host-gatehouse_a_0tp=x; Secure":       true,
+		"gatehouse":                              true, // without a name: sent as gatehouse
+		"=gatehouse=x":                           true, // sent as gatehouse=x
+		"__Host-gatehouse_f=1; Max-Age=0":        true,
+		"gatehouse_theme=dark":                   false,
+		"application=gatehouse; Path=/":          false,
+		"theme=dark; Comment=__Host-gatehouse=x": false,
+		"":                                       false,
+	} {
+		if got := config.Sets(line); got != want {
+			t.Errorf("%q: %v", line, got)
+		}
+	}
+}

@@ -564,6 +564,28 @@ func TestBearerOfAFurtherIssuer(t *testing.T) {
 	}
 }
 
+// What `forward` sends of a token that somebody brought: that token, unless it is bound; and of a session what it
+// always sends. Headers that forward clears are read before.
+func TestBearerIsForwarded(t *testing.T) {
+	t.Parallel()
+	s := startTokenSite(t, "", "forward access_token Authorization\n\t\tforward id_token\n\t\tforward assertion")
+	plain := s.OP.Issue(aliceToken(nil))
+	got := seen(t, call(t, "GET", s.HTTP()+"/x", bearing(plain)))
+	if got.Header.Get("Authorization") != "Bearer "+plain || got.Header.Get("X-Gatehouse-Assertion") == "" || got.Header["X-Forwarded-Id-Token"] != nil {
+		t.Errorf("with a token: %v", got.Header)
+	}
+	p := newProofs(t)
+	bound := s.OP.Issue(aliceToken(testop.Edit{"cnf": map[string]string{"jkt": p.key.Thumbprint()}}))
+	got = seen(t, call(t, "GET", s.HTTP()+"/x", p.header("GET", s.HTTP()+"/x", bound, "")))
+	if got.Header.Get("X-Forwarded-User") != "alice" || got.Header["Authorization"] != nil || got.Header["Dpop"] != nil {
+		t.Errorf("with a bound token: %v", got.Header)
+	}
+	got = seen(t, s.As(NewBrowser(t), "alice").Navigate(s.HTTP()+"/x"))
+	if !strings.HasPrefix(got.Header.Get("Authorization"), "Bearer at-") || got.Header.Get("X-Forwarded-Id-Token") == "" {
+		t.Errorf("with a session: %v", got.Header)
+	}
+}
+
 // Another proxy that asks gets the answer for the token.
 func TestForwardAuthWithTokens(t *testing.T) {
 	t.Parallel()

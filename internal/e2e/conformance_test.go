@@ -374,6 +374,26 @@ var comprehensive = []module{
 	{name: "oidcc-client-test-form-post-error", words: "response_mode form_post", behave: func(_ *testop.Provider, b *testop.Behaviour) {
 		b.AuthorizationError = "login_required"
 	}, status: badGateway, reason: "provider_error", trace: "discovery authorization"},
+	{name: "oidcc-client-test-aggregated-claims", words: "claim_source {$ISSUER}", behave: fromSource(func(op *testop.Provider, statement string) map[string]any {
+		return map[string]any{"JWT": statement}
+	})},
+	{name: "oidcc-client-test-distributed-claims", words: "claim_source {$ISSUER}", behave: fromSource(func(op *testop.Provider, _ string) map[string]any {
+		return map[string]any{"endpoint": op.URL(testop.Claims), "access_token": "for-the-source"}
+	}), trace: signIn + " claims"},
+}
+
+// fromSource makes userinfo say that the name that the application is told stands elsewhere.
+func fromSource(source func(op *testop.Provider, statement string) map[string]any) func(*testop.Provider, *testop.Behaviour) {
+	return func(op *testop.Provider, b *testop.Behaviour) {
+		statement, err := op.Sign(map[string]any{"iss": op.Issuer(), "preferred_username": "alice"}, nil)
+		if err != nil {
+			panic(err) // a map of strings always signs
+		}
+		b.ClaimsBody = statement
+		b.UserInfo["preferred_username"] = testop.Absent
+		b.UserInfo["_claim_names"] = map[string]any{"preferred_username": "src1"}
+		b.UserInfo["_claim_sources"] = map[string]any{"src1": source(op, statement)}
+	}
 }
 
 // rpInitiatedLogout is oidcc-client-rp-initiated-logout-rp-basic. The state comes back as it was, with something behind it, or
@@ -563,7 +583,7 @@ func TestConformance(t *testing.T) {
 		{"rp-initiated-logout", "", rpInitiatedLogout, 3},
 		{"back-channel-logout", "", backChannelLogout, 8},
 		{"front-channel-logout", "", frontChannelLogout, 1},
-		{"comprehensive", "", comprehensive, 6},
+		{"comprehensive", "", comprehensive, 8},
 	} {
 		t.Run(plan.name, func(t *testing.T) {
 			names := map[string]bool{}

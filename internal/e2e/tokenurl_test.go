@@ -23,6 +23,7 @@ const tokenURLSite = `http://localhost:{$PORT} {
 	gatehouse {
 		users USERS
 		forward assertion
+		forward access_token
 		allow any
 		deny user mallory
 	}
@@ -171,7 +172,7 @@ func TestTokenURL(t *testing.T) {
 	}
 
 	got := seen(t, call(t, http.MethodGet, c.HTTP()+"/x", bearing(answer.Token)))
-	for name, want := range map[string]string{"X-Forwarded-User": "ada", "X-Forwarded-Groups": "ops,reader", "X-Forwarded-Preferred-Username": "ada"} {
+	for name, want := range map[string]string{"X-Forwarded-User": "ada", "X-Forwarded-Groups": "ops,reader", "X-Forwarded-Preferred-Username": "ada", "X-Forwarded-Access-Token": answer.Token} {
 		if got.Header.Get(name) != want {
 			t.Errorf("%s: %q, want %q", name, got.Header.Get(name), want)
 		}

@@ -86,7 +86,7 @@ func (p *Provider) refuse(form url.Values, b Behaviour) string {
 		return b.AuthorizationError
 	case form.Get("response_type") != "code":
 		return "unsupported_response_type"
-	case !slices.Contains(strings.Fields(form.Get("scope")), "openid"):
+	case slices.Contains(strings.Fields(form.Get("scope")), "openid") == b.PlainOAuth:
 		return "invalid_scope"
 	case form.Get("code_challenge") == "", form.Get("code_challenge_method") != "S256":
 		return "invalid_request"

@@ -147,6 +147,14 @@ type Behaviour struct {
 	IntrospectionHeader  Edit   // of the JOSE header of that
 	SignedIntrospection  Edit   // claims around it: iss, aud, iat, token_introspection
 	CorruptIntrospection bool   // flips one bit of the signature of that
+
+	// Plain OAuth 2.0, as GitHub speaks it: no metadata, no keys, no ID token, no openid; token_type is in lower case, errors
+	// of the token endpoint come with status 200, userinfo calls the subject id, a number, and has no address; the addresses
+	// stand below it, in a list.
+	PlainOAuth bool
+	EmailsBody string // that list instead of the right one
+
+	ClaimsBody string // what the claims endpoint answers, a JWT; "" = it knows nobody
 }
 
 // clone copies b so that a handler reads it without the lock.

@@ -79,11 +79,19 @@ func (p *Provider) clientAuth(r *http.Request, b Behaviour) string {
 	return ""
 }
 
+// tokenError is the status of an error.
+func (b Behaviour) tokenError() int {
+	if b.PlainOAuth {
+		return http.StatusOK
+	}
+	return http.StatusBadRequest
+}
+
 // codeGrant is RFC 6749 4.1.3 with RFC 7636 4.6. A code is good once; a second use
 // revokes what the first one gave.
 func (p *Provider) codeGrant(w http.ResponseWriter, form url.Values, jkt string, b Behaviour) {
 	if b.CodeError != "" {
-		fail(w, http.StatusBadRequest, b.CodeError, "testop")
+		fail(w, b.tokenError(), b.CodeError, "testop")
 		return
 	}
 	p.mu.Lock()
@@ -118,7 +126,7 @@ func (p *Provider) codeGrant(w http.ResponseWriter, form url.Values, jkt string,
 // spent one that comes back ends its whole family (RFC 9700 4.14.2).
 func (p *Provider) refreshGrant(w http.ResponseWriter, form url.Values, jkt string, b Behaviour) {
 	if b.RefreshError != "" {
-		fail(w, http.StatusBadRequest, b.RefreshError, "testop")
+		fail(w, b.tokenError(), b.RefreshError, "testop")
 		return
 	}
 	presented := form.Get("refresh_token")
@@ -182,6 +190,10 @@ func (p *Provider) giveTokens(w http.ResponseWriter, g *grant, b Behaviour, pres
 		p.mu.Lock()
 		p.idTokens[idToken] = g
 		p.mu.Unlock()
+	}
+	if b.PlainOAuth {
+		response["token_type"] = "bearer"
+		delete(response, "id_token")
 	}
 	b.TokenResponse.apply(response)
 	answer(w, http.StatusOK, response)

@@ -2,9 +2,48 @@ package testop
 
 import (
 	"encoding/json"
+	"hash/crc32"
 	"io"
 	"net/http"
+	"strings"
 )
+
+// claims is a claims endpoint (OpenID Connect Core 5.6.2).
+func (p *Provider) claims(w http.ResponseWriter, _ *http.Request, b Behaviour) {
+	if b.ClaimsBody == "" {
+		http.NotFound(w, nil)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jose")
+	io.WriteString(w, b.ClaimsBody) //nolint:errcheck // the caller may be gone
+}
+
+// NumericID is what a provider of plain OAuth 2.0 calls somebody. It is more than a float holds exactly.
+func NumericID(subject string) uint64 {
+	return 1<<60 + uint64(crc32.ChecksumIEEE([]byte(subject)))
+}
+
+// emails is the list of addresses of plain OAuth 2.0.
+func (p *Provider) emails(w http.ResponseWriter, r *http.Request, b Behaviour) {
+	_, presented, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	p.mu.Lock()
+	g, ok := p.access[presented]
+	p.mu.Unlock()
+	if !ok || !b.PlainOAuth {
+		fail(w, http.StatusNotFound, "not_found", "")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if b.EmailsBody != "" {
+		io.WriteString(w, b.EmailsBody) //nolint:errcheck // the caller may be gone
+		return
+	}
+	verified := g.user.EmailVerified != nil && *g.user.EmailVerified
+	json.NewEncoder(w).Encode([]any{ //nolint:errcheck // the caller may be gone
+		map[string]any{"email": "old-" + g.user.Email, "primary": false, "verified": true},
+		map[string]any{"email": g.user.Email, "primary": true, "verified": verified},
+	})
+}
 
 // userInfo is OpenID Connect Core 5.3.
 func (p *Provider) userInfo(w http.ResponseWriter, r *http.Request, b Behaviour) {
@@ -25,6 +64,12 @@ func (p *Provider) userInfo(w http.ResponseWriter, r *http.Request, b Behaviour)
 	}
 	claims := g.user.claims(g.scopes)
 	claims["sub"] = subject
+	if b.PlainOAuth {
+		claims = map[string]any{"id": NumericID(subject), "login": g.user.Name, "name": g.user.Name, "email": nil}
+		for name, value := range g.user.Extra {
+			claims[name] = value
+		}
+	}
 	if b.UserInfoAlg != "" {
 		claims["iss"], claims["aud"] = p.Issuer(), p.ClientID
 	}

@@ -1,0 +1,77 @@
+package caddymodule
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// checkHosts holds that gates which each say how sessions are kept agree where
+// their sites are one host to a browser: its cookies know neither ports nor the
+// paths of site addresses, and one site would take the other's session for its own.
+// What a domain shares, [App.sessions] compares.
+func (a *App) checkHosts() error {
+	app, err := a.ctx.AppIfConfigured("http")
+	if err != nil {
+		return nil //nolint:nilerr // no sites at all
+	}
+	first := make(map[string]*Gate)
+	for _, server := range app.(*caddyhttp.App).Servers {
+		err := eachGate(server.Routes, []string{""}, func(host string, g *Gate) error {
+			if g.Session == nil || g.terms.cookies.Domain != "" {
+				return nil
+			}
+			scope := host + " " + g.terms.cookies.Name
+			other, shared := first[scope]
+			if shared && other.terms != g.terms {
+				return fmt.Errorf("gatehouse: session: two sites at the host %q must agree on store and lifetimes, or choose another cookie_name each", host)
+			}
+			first[scope] = g
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachGate calls do for each gate of the routes and those within, with each of the
+// hosts that lead there.
+func eachGate(routes caddyhttp.RouteList, hosts []string, do func(host string, g *Gate) error) error {
+	for _, route := range routes {
+		within := hosts
+		if own := hostsOf(route.MatcherSets); len(own) > 0 {
+			within = own
+		}
+		for _, handler := range route.Handlers {
+			var err error
+			switch h := handler.(type) {
+			case *caddyhttp.Subroute:
+				err = eachGate(h.Routes, within, do)
+			case *Gate:
+				for _, host := range within {
+					if err == nil {
+						err = do(host, h)
+					}
+				}
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// hostsOf are the hosts that matchers ask for.
+func hostsOf(sets caddyhttp.MatcherSets) []string {
+	var hosts []string
+	for _, matcher := range slices.Concat(sets...) {
+		if named, is := matcher.(*caddyhttp.MatchHost); is {
+			hosts = append(hosts, *named...)
+		}
+	}
+	return hosts
+}

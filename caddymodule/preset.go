@@ -1,0 +1,81 @@
+package caddymodule
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
+)
+
+// preset is what is known of a kind of provider.
+type preset struct {
+	issuer     string
+	clientAuth string
+	scopes     []string
+	// subject is where userinfo says who somebody is, at a provider that is plain
+	// OAuth 2.0; "" is OpenID Connect.
+	subject string
+	// endpoints are those of issuer, and of no other.
+	endpoints map[string]string
+	// emails: addresses stand in a list below the userinfo endpoint.
+	emails bool
+	// claims are names that rules and headers use, and what they are called there.
+	claims map[string]string
+}
+
+// presets by name. A preset is named by the user, never guessed.
+var presets = map[string]preset{
+	"oidc":   {},
+	"google": {issuer: "https://accounts.google.com"},
+	"oauth2": {subject: "sub"},
+	"github": {
+		issuer:     "https://github.com/login/oauth",
+		clientAuth: authflow.ClientSecretPost,
+		scopes:     []string{"read:user", "user:email"},
+		subject:    "id",
+		endpoints: map[string]string{
+			"authorization": "https://github.com/login/oauth/authorize",
+			"token":         "https://github.com/login/oauth/access_token",
+			"userinfo":      "https://api.github.com/user",
+		},
+		emails: true,
+		claims: map[string]string{"preferred_username": "login"},
+	},
+}
+
+// presetNames are the values that preset takes.
+func presetNames() []string { return slices.Sorted(maps.Keys(presets)) }
+
+// provisionPreset fills in what the preset knows and the configuration does not
+// say, once the rest is there. Of a provider that is plain OAuth 2.0 nothing is
+// discovered.
+func (c *ProviderConfig) provisionPreset(known preset, config *authflow.Config) error {
+	if len(config.Scopes) == 0 {
+		config.Scopes = known.scopes
+	}
+	if config.SubjectFrom = known.subject; known.subject == "" {
+		return nil
+	}
+	for _, mapping := range c.Claim {
+		if mapping.Name == "sub" {
+			var err error
+			if config.SubjectFrom, err = resolve("claim sub", mapping.From); err != nil {
+				return err
+			}
+		}
+	}
+	config.NoDiscovery, config.UserInfoEmails = true, known.emails
+	if c.UserInfo == "off" || c.UserInfo == "on_missing_claims" {
+		return fmt.Errorf("userinfo: %s, but with preset %s userinfo alone says who somebody is", c.UserInfo, c.Preset)
+	}
+	if config.Issuer != known.issuer {
+		return nil // the secret of one company's server is not for another's
+	}
+	for name, address := range known.endpoints {
+		if _, given := config.Endpoints[name]; !given {
+			config.Endpoints[name] = address
+		}
+	}
+	return nil
+}
