@@ -210,6 +210,7 @@ func TestTokenURLRefuses(t *testing.T) {
 		{"right, and a client that nobody knows", "POST", endpoint, good.Encode(), formType, http.Header{"Authorization": {"Basic YXBwOnNlY3JldA=="}}, 200, ""},
 		{"wrong password", "POST", endpoint, passwordForm("ada", "wrong").Encode(), formType, nil, 400, "invalid_grant"},
 		{"unknown name", "POST", endpoint, passwordForm("eve", "correct horse").Encode(), formType, nil, 400, "invalid_grant"},
+		{"the password in place of the name", "POST", endpoint, passwordForm("hunter2", "x").Encode(), formType, nil, 400, "invalid_grant"},
 		{"password of another", "POST", endpoint, passwordForm("ada", "staple").Encode(), formType, nil, 400, "invalid_grant"},
 		{"name in other letters", "POST", endpoint, passwordForm("Ada", "correct horse").Encode(), formType, nil, 400, "invalid_grant"},
 		{"name with white space", "POST", endpoint, passwordForm("ada ", "correct horse").Encode(), formType, nil, 400, "invalid_grant"},
@@ -252,7 +253,12 @@ func TestTokenURLRefuses(t *testing.T) {
 			}
 		})
 	}
-	for _, secret := range []string{"correct horse", "correct+horse", "staple", "$2a$"} {
+	for _, text := range []string{`"reason":"password_refused"`, "user unknown", "user ada"} {
+		if !strings.Contains(c.Logs(), text) {
+			t.Errorf("the log does not hold %q", text)
+		}
+	}
+	for _, secret := range []string{"correct horse", "correct+horse", "staple", "hunter2", "$2a$"} {
 		if strings.Contains(c.Logs(), secret) {
 			t.Errorf("the log holds %q", secret)
 		}
