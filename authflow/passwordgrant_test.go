@@ -39,6 +39,7 @@ func TestParsePasswordGrant(t *testing.T) {
 		{"another grant", "/", "grant_type=authorization_code&code=x", form, authflow.ReasonGrantType, nil},
 		{"grant in other letters", "/", "grant_type=Password&username=ada&password=x", form, authflow.ReasonGrantType, nil},
 		{"in the address", "/?" + good, "", form, authflow.ReasonTokenRequest, nil},
+		{"half in the address", "/?x=1", good, form, authflow.ReasonTokenRequest, nil},
 		{"JSON", "/", `{"grant_type":"password"}`, "application/json", authflow.ReasonTokenRequest, nil},
 		{"no media type", "/", good, "", authflow.ReasonTokenRequest, nil},
 		{"not decodable", "/", good + "&x=%zz", form, authflow.ReasonTokenRequest, nil},
