@@ -558,6 +558,12 @@ func TestBearerOfAFurtherIssuer(t *testing.T) {
 	}
 	wantReason(t, call(t, "GET", s.HTTP()+"/x", bearing(ci.Issue(testop.AccessToken{Audience: api, Subject: "bob", Claims: testop.Edit{"groups": []string{"ops"}}}))), 403, "denied")
 	wantReason(t, call(t, "GET", s.HTTP()+"/x", bearing(ci.Issue(testop.AccessToken{Audience: api, Alg: "ES256", Claims: testop.Edit{"iss": s.OP.Issuer()}}))), 401, "alg_refused")
+	// An area's rules speak of the site's own providers, without their names: nobody else's groups count there.
+	s.Reload(s.fill(strings.NewReplacer("BEARER", "issuer "+ci.Issuer(), "GATE", "allow any", "\treverse_proxy", "\tgatehouse /admin/* {\n\t\tallow groups ops\n\t}\n\treverse_proxy").Replace(tokenSite)))
+	ops := ci.Issue(testop.AccessToken{Audience: api, Claims: testop.Edit{"groups": []string{"ops"}}})
+	seen(t, call(t, "GET", s.HTTP()+"/x", bearing(ops)))
+	wantReason(t, call(t, "GET", s.HTTP()+"/admin/x", bearing(ops)), 401, "other_provider")
+	seen(t, call(t, "GET", s.HTTP()+"/admin/x", bearing(ours)))
 	b := s.As(NewBrowser(t), "alice")
 	if got := seen(t, b.Navigate(s.HTTP()+"/")); got.Header.Get("X-Forwarded-User") != "default:alice" {
 		t.Errorf("a session is %q", got.Header.Get("X-Forwarded-User"))
