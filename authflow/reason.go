@@ -45,6 +45,13 @@ const (
 	ReasonRefreshRefused      Reason = "refresh_refused"          // invalid_grant for a refresh token
 )
 
+// The token endpoint of our own (RFC 6749 4.3, 5.2; RFC 7009 2.1).
+const (
+	ReasonTokenRequest Reason = "token_request_malformed" // no form, a parameter twice or missing
+	ReasonGrantType    Reason = "grant_type_unsupported"  // not password
+	ReasonScopeRefused Reason = "scope_refused"           // not a scope, or none of this user's
+)
+
 // The ID token, in the order of its checks (OIDC Core 3.1.3.7).
 const (
 	ReasonIDTokenMissing   Reason = "id_token_missing"
@@ -172,6 +179,10 @@ var verdicts = map[Reason]verdict{
 	ReasonDPoPDowngrade:       {Provider, publicRejected},
 	ReasonCodeRefused:         {BadRequest, publicRestart},
 	ReasonRefreshRefused:      {NoLogin, publicOver},
+
+	ReasonTokenRequest: {BadRequest, "This is not a token request: it is a POST of one form, with each parameter once."},
+	ReasonGrantType:    {BadRequest, "Tokens are given for a name and a password alone: grant_type=password."},
+	ReasonScopeRefused: {BadRequest, "This user cannot have that scope."},
 
 	ReasonIDTokenMissing:   {Provider, publicRejected},
 	ReasonIDTokenMalformed: {Provider, publicRejected},

@@ -134,6 +134,7 @@ type brought struct {
 
 	checked bool
 	token   *authflow.AccessToken
+	own     *caller // by a token of our own
 	err     error
 }
 
@@ -208,6 +209,9 @@ func (g *Gate) checkToken(r *http.Request, v *visit, needed stepUp) (*identity, 
 
 // openToken verifies the token of a request, once.
 func (v *visit) openToken(r *http.Request) (*caller, error) {
+	if v.bringsOwn() {
+		return v.openOwn(r)
+	}
 	b := v.brought
 	if !b.checked {
 		b.checked = true
@@ -247,7 +251,7 @@ func (g *Gate) verifyToken(r *http.Request, v *visit, b *brought) error {
 // toForward is what `forward` sends of a request with an access token: the token
 // itself, unless it is bound and of no use to anybody else.
 func (b *brought) toForward(word string) secret.String {
-	if word != accessToken || b.token.KeyThumbprint != "" || b.token.CertificateThumbprint != "" {
+	if word != accessToken || b.token != nil && (b.token.KeyThumbprint != "" || b.token.CertificateThumbprint != "") {
 		return secret.String{}
 	}
 	return b.raw

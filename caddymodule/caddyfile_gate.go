@@ -46,6 +46,7 @@ var providerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 //			require_bound
 //			dpop_nonce
 //		}
+//		users             <file>
 //		preflight         pass|reject
 //		unauthenticated   login|reject|pass
 //		report_only
@@ -152,7 +153,7 @@ func checkGate(h httpcaddyfile.Helper, gate *Gate) error {
 		if err := gate.Provider.checkProfile(); err != nil {
 			return h.WrapErr(err)
 		}
-	} else if len(global.Providers) == 0 {
+	} else if len(global.Providers) == 0 && gate.Users == "" {
 		return h.Err("no provider: write the issuer's URL behind gatehouse, or a provider into the global option gatehouse")
 	}
 	for _, name := range gate.Providers {
@@ -178,6 +179,7 @@ func gateWords(h httpcaddyfile.Helper, g *GateConfig) vocabulary {
 		"deny":              {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseRule(h, d, &g.Deny) }},
 		"require":           {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseRequire(h, d, g) }},
 		"public":            {repeat: true, parse: many(&g.Public).parse},
+		"users":             one(&g.Users),
 		"bearer":            {parse: func(d *caddyfile.Dispenser) error { return parseBearer(d, g) }},
 		"preflight":         oneOf(&g.Preflight, "pass", "reject"),
 		"unauthenticated":   oneOf(&g.Unauthenticated, "login", "reject", "pass"),

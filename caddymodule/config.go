@@ -323,6 +323,11 @@ type GateConfig struct {
 	// The access tokens that count here instead of a session. Default: none.
 	Bearer *BearerConfig `json:"bearer,omitempty"`
 
+	// The file of the users that get access tokens for a name and a password, at the
+	// endpoint `token`: a line each, with name, hash and groups, followed without a
+	// reload. Default: there are none.
+	Users string `json:"users,omitempty"`
+
 	// What happens to a CORS preflight, which brings no credentials: "pass" (on,
 	// without identity) or "reject" (it is judged as any request). Default: reject.
 	Preflight string `json:"preflight,omitempty"`

@@ -146,6 +146,10 @@ func examples(t *testing.T) []example {
 				if _, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(block), map[string]any{"filename": "Caddyfile"}); err != nil {
 					t.Errorf("%s: %v", where, err)
 				}
+			case language == "users":
+				if _, err := parseUsers([]byte(block)); err != nil {
+					t.Errorf("%s: line %v", where, err)
+				}
 			case language == "nginx": // a test of internal/e2e runs it
 			case language == "yaml":
 				if err := yaml.Unmarshal([]byte(block), new(any)); err != nil {
@@ -216,6 +220,9 @@ func TestReasonsPageHasEveryReason(t *testing.T) {
 	sources := parseSources(t)
 	for name, reason := range constants(t, "error.go") {
 		statuses[reason] = answered(sources, name)
+	}
+	for reason, answer := range tokenCodes {
+		statuses[reason] = []int{answer.status}
 	}
 	for reason, want := range statuses {
 		row := documented[string(reason)]

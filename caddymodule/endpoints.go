@@ -47,6 +47,9 @@ func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, n
 	if path, is := strings.CutPrefix(name, resourceMetadataPath); is {
 		return g.serveResourceMetadata(w, r, v, path)
 	}
+	if len(g.providers) == 0 && isSignInEndpoint(name) {
+		name = ""
+	}
 	switch name {
 	case "auth":
 		return g.serveAuth(w, r, v, "")
@@ -66,6 +69,14 @@ func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, n
 		return g.serveSession(w, r, v)
 	case "userinfo":
 		return g.serveUserinfo(w, r, v)
+	case "token":
+		if g.users != nil {
+			return g.serveToken(w, r, v)
+		}
+	case "revoke":
+		if g.users != nil {
+			return g.serveRevoke(w, r, v)
+		}
 	case "jwks":
 		return g.serveKeys(w, r, v)
 	case "ping":

@@ -31,6 +31,7 @@ type Gate struct {
 	providers       []*provider // at which people sign in
 	speakers        []*provider // whose word counts: these, and issuers of access tokens
 	bearer          *bearer     // nil: no access tokens
+	users           *provider   // nil: no token URL of our own
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
 	keys            session.Keys
@@ -165,6 +166,9 @@ func (g *Gate) check(r *http.Request, v *visit, open bool, needed stepUp) (*iden
 		return nil, err
 	}
 	if v.brought != nil {
+		if v.bringsOwn() {
+			return g.checkOwnToken(r, v, needed)
+		}
 		return g.checkToken(r, v, needed)
 	}
 	if !v.takesSessions() {

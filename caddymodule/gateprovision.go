@@ -23,7 +23,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	}
 	g.app = app.(*App)
 	for _, step := range []func(caddy.Context) error{
-		g.provisionWords, g.provisionMatchers, g.provisionProviders, g.provisionBearer, g.provisionRules, g.provisionRequire,
+		g.provisionWords, g.provisionMatchers, g.provisionProviders, g.provisionBearer, g.provisionUsers, g.provisionRules, g.provisionRequire,
 		g.provisionHeaders, g.provisionForward, g.provisionOrigins, g.provisionSession, g.provisionPages,
 	} {
 		if err := step(ctx); err != nil {
@@ -79,7 +79,7 @@ func (g *Gate) provisionProviders(ctx caddy.Context) error {
 	default:
 		g.providers = g.app.providers
 	}
-	if len(g.providers) == 0 {
+	if len(g.providers) == 0 && g.Users == "" {
 		return errors.New("no provider: name an issuer, or configure one in the app")
 	}
 	for _, p := range g.providers {
@@ -158,7 +158,7 @@ func (g *Gate) checkProviderOf(r rule) error {
 			for _, value := range accepted {
 				if name, _, prefixed := strings.Cut(value, ":"); !prefixed || !known(name) {
 					return fmt.Errorf("several providers sign people in here: write the rule on %s %s with its provider, as %s:%s",
-						claim, value, g.providers[0].name, value)
+						claim, value, g.speakers[0].name, value)
 				}
 			}
 		} else if len(r.claims["provider"]) == 0 {

@@ -30,6 +30,8 @@ type provider struct {
 	emailTrusted bool
 	// paths maps the names that rules use to where the claims stand.
 	paths map[string]string
+	// users: they stand in a file, and there is no client.
+	users *usersFile
 	// public: anybody can have an account there, so that "anyone who can sign
 	// in" is the whole world.
 	public bool

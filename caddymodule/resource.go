@@ -82,7 +82,7 @@ func (v *visit) resourceMetadataURL(r *http.Request) string {
 // resourceMetadata is the answer (RFC 9728 2).
 type resourceMetadata struct {
 	Resource             string   `json:"resource"`
-	AuthorizationServers []string `json:"authorization_servers"`
+	AuthorizationServers []string `json:"authorization_servers,omitempty"`
 	Scopes               []string `json:"scopes_supported,omitempty"`
 	Methods              []string `json:"bearer_methods_supported"`
 	ProofAlgs            []string `json:"dpop_signing_alg_values_supported"`

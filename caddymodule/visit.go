@@ -103,6 +103,7 @@ func (g *Gate) conflict(v *visit) error {
 		{"public_url", g.PublicURL != "" && g.publicOrigin != outer.publicOrigin},
 		{"session", g.Session != nil && !reflect.DeepEqual(g.sessionConfig, outer.sessionConfig)},
 		{"bearer", g.Bearer != nil},
+		{"users", g.users != nil && (outer.users == nil || !g.users.same(outer.users))},
 		{"pages", g.Pages != nil},
 		{"errors", g.Errors != "" && g.passErrors != outer.passErrors},
 		{"return_to", len(g.ReturnTo) > 0 && !slices.Equal(g.returnTo, outer.returnTo)},
@@ -124,6 +125,10 @@ func (g *Gate) conflict(v *visit) error {
 func (v *visit) demand(g *Gate) error {
 	if err := g.conflict(v); err != nil {
 		return err
+	}
+	if len(g.providers) == 0 {
+		v.answersOnly = true // nobody signs in there
+		return nil
 	}
 	if v.demanded == nil {
 		v.demanded = g.providers
