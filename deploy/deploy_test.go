@@ -285,7 +285,7 @@ func check(o objects) (problems []string) {
 	}
 
 	// The Caddyfile.
-	for _, line := range []string{"admin off", "persist_config off", "auto_https off"} {
+	for _, line := range []string{"admin off", "persist_config off", "auto_https off", "storage_clean_interval off"} {
 		want(strings.Contains(caddyfile, "\t"+line+"\n"), "the Caddyfile lacks "+line)
 	}
 	want(strings.Contains(caddyfile, "\nhttp://:8080 {"), "the site is not at the gate's port")
