@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -353,6 +354,38 @@ func TestDockerfile(t *testing.T) {
 		}
 		if len(checkImage(changed)) == 0 {
 			t.Errorf("%s: nothing is found", name)
+		}
+	}
+}
+
+// .dockerignore lets into the build what the binary is made of, and nothing of a working tree besides.
+func TestBuildContextHoldsTheSources(t *testing.T) {
+	lines := strings.Fields(string(regexp.MustCompile(`(?m)^#.*$`).ReplaceAll(read(t, "../.dockerignore"), nil)))
+	if lines[0] != "*" {
+		t.Fatal("everything is let in that is not named")
+	}
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := exec.Command("go", "list", "-deps", "-f", `{{if .Module}}{{if .Module.Main}}{{$d := .Dir}}{{range .GoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}{{range .EmbedFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}{{end}}{{end}}`, "./cmd/gatehouse")
+	list.Dir, list.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := append(strings.Fields(string(out)), root+"/go.mod", root+"/go.sum")
+	if len(files) < 50 {
+		t.Fatalf("the binary is made of %q", files)
+	}
+	for _, file := range files {
+		name, err := filepath.Rel(root, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, _, _ := strings.Cut(name, "/")
+		if !slices.Contains(lines, "!"+first) || strings.Contains(name, "/testdata/") || strings.HasSuffix(name, "_test.go") {
+			t.Errorf("%s is not let in", name)
 		}
 	}
 }
