@@ -386,7 +386,7 @@ var mayImport = map[string][]string{
 	"internal/secret":    {},
 	"internal/redistest": {},
 	"internal/testop":    {"github.com/go-jose/go-jose/v4"},
-	"caddymodule":        {"authflow", "session", "session/redisstore", "internal/seal", "internal/secret", "caddymodule/pages", "github.com/caddyserver/", "go.uber.org/zap", "github.com/prometheus/client_golang/", "cel.dev/cel-go/", "golang.org/x/net/"},
+	"caddymodule":        {"authflow", "session", "session/redisstore", "internal/seal", "internal/secret", "caddymodule/pages", "github.com/caddyserver/", "go.uber.org/zap", "github.com/prometheus/client_golang/", "cel.dev/cel-go/", "github.com/dustin/go-humanize", "golang.org/x/net/"},
 	"caddymodule/pages":  {},
 	"bench":              {"caddymodule", "session", "internal/testop", "github.com/caddyserver/"},
 	"cmd/gatehouse":      {"caddymodule", "github.com/caddyserver/"},

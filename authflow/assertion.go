@@ -30,7 +30,7 @@ func (c *Client) clientAssertion(meta *metadata) (url.Values, error) {
 		"jti": rand.Text(),
 		"iat": now.Unix(),
 		"exp": now.Add(assertionLifetime).Unix(),
-	}, meta.ClientAuthAlgs)
+	}, c.cfg.signingAlgs(meta.ClientAuthAlgs))
 	if err != nil {
 		return nil, NewError(ReasonClientKey, err)
 	}

@@ -36,7 +36,7 @@ type AuthorizationRequest struct {
 // unless the request is pushed, but waits up to three seconds for the provider's
 // metadata if there is none yet. Errors: discovery_failed,
 // discovery_issuer_mismatch, redirect_uri_invalid, parameter_refused if max_age is
-// no number, dpop_unsupported; those of the client's keys and
+// no number, dpop_unsupported, binding_unsupported; those of the client's keys and
 // secrets; and, of a pushed request, par_unsupported, par_refused and
 // provider_unavailable.
 func (c *Client) Begin(ctx context.Context, req AuthorizationRequest) (*Attempt, string, error) {
@@ -44,6 +44,9 @@ func (c *Client) Begin(ctx context.Context, req AuthorizationRequest) (*Attempt,
 		return nil, "", NewError(ReasonRedirectURI, errors.New("the redirect URI is not absolute, or has a fragment"))
 	}
 	meta, err := c.metadata(ctx)
+	if err == nil {
+		err = c.cfg.checkBinding(meta)
+	}
 	if err != nil {
 		return nil, "", err
 	}

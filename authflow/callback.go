@@ -184,7 +184,7 @@ func (c *Client) Finish(ctx context.Context, req FinishRequest) (*Grant, error) 
 		return nil, err
 	}
 	if err := cmp.Or(
-		checkResponseIssuer(response.Issuer, c.cfg.Issuer, meta.ResponseIss),
+		checkResponseIssuer(response.Issuer, c.cfg.Issuer, meta.ResponseIss || c.cfg.fapi2()),
 		checkResponseError(response),
 		checkCode(response),
 	); err != nil {
@@ -274,11 +274,11 @@ func (c *Client) checkAttempt(attempt *Attempt, state, redirectURI string) error
 
 // checkResponseIssuer: RFC 9207 2.4. The response is from the provider that was
 // asked: compared whenever iss is there, and required if the provider says that
-// it sends it. It holds for errors too.
+// it sends it, or if the profile does (FAPI 2.0 5.3.2.2). It holds for errors too.
 func checkResponseIssuer(iss, issuer string, promised bool) error {
 	switch {
 	case iss == "" && promised:
-		return NewError(ReasonIssMissing, errors.New("the provider announces iss and did not send it"))
+		return NewError(ReasonIssMissing, errors.New("the provider did not send iss, although it announces it or its profile wants it"))
 	case iss != "" && iss != issuer:
 		return NewError(ReasonIssMismatch, fmt.Errorf("iss is %.256q, expected %q", iss, issuer))
 	}

@@ -220,6 +220,11 @@ func (c *Client) signingKey() (ClientKey, error) {
 	if err == nil && len(keys) == 0 {
 		err = NewError(ReasonClientKey, errors.New("there is no client key"))
 	}
+	if err == nil && c.cfg.fapi2() {
+		if refused := keys[0].checkFAPI2(); refused != nil {
+			err = NewError(ReasonClientKey, refused)
+		}
+	}
 	if err != nil {
 		return ClientKey{}, err
 	}

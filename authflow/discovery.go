@@ -30,6 +30,7 @@ type metadata struct {
 	SigningAlgs           []string `json:"id_token_signing_alg_values_supported"`
 	DPoPAlgs              []string `json:"dpop_signing_alg_values_supported"` // nil if it does not say
 	ResponseIss           bool     `json:"authorization_response_iss_parameter_supported"`
+	BindsCertificates     bool     `json:"tls_client_certificate_bound_access_tokens"`
 	// Aliases has the same members again, for clients with a certificate.
 	Aliases json.RawMessage `json:"mtls_endpoint_aliases"`
 }

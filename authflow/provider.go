@@ -56,6 +56,8 @@ type Config struct {
 	// MutualTLS says that Transport shows a certificate of this client (RFC 8705):
 	// the endpoints are then those of mtls_endpoint_aliases, where there are some.
 	MutualTLS bool
+	// Profile is "", or ProfileFAPI2. Default: "".
+	Profile string
 	// ClientAuth is client_secret_basic, client_secret_post, private_key_jwt,
 	// tls_client_auth, self_signed_tls_client_auth, or none for a public client.
 	// Default: with a secret, of the first two what the provider's metadata offers,
@@ -204,7 +206,7 @@ func withDefaults(cfg Config) Config {
 	cfg.ClientAuth = cfg.defaultClientAuth()
 	cfg.Parameters = maps.Clone(cfg.Parameters)
 	cfg.ParametersFromRequest = slices.Clone(cfg.ParametersFromRequest)
-	return cfg
+	return cfg.withProfile()
 }
 
 // validate names the first value that cannot be right.
@@ -218,7 +220,7 @@ func (cfg Config) validate() error {
 	if cfg.ClientID == "" {
 		return errors.New("client_id: missing")
 	}
-	if err := cfg.validateClientAuth(); err != nil {
+	if err := cmp.Or(cfg.validateProfile(), cfg.validateClientAuth()); err != nil {
 		return err
 	}
 	if err := cfg.validateScopes(); err != nil {
@@ -257,6 +259,10 @@ func (c *Client) ClientID() string { return c.cfg.ClientID }
 // FormPost tells whether the answers come as the POST of another site, to which a
 // browser brings no cookie but those that are SameSite=None.
 func (c *Client) FormPost() bool { return c.cfg.ResponseMode != "" }
+
+// DPoP tells whether tokens are bound to a key of each session's own, as
+// Config.DPoP or the profile wants it.
+func (c *Client) DPoP() bool { return c.cfg.DPoP }
 
 // Ready returns nil if the provider's metadata is there, which stays so, else
 // what a login would fail with at this moment. It does not wait, but lets the

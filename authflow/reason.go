@@ -11,8 +11,9 @@ const (
 	ReasonPARMissing  Reason = "par_unsupported"      // to be pushed, but the provider has no such endpoint
 	ReasonPARRefused  Reason = "par_refused"          // the provider does not take the request, or gives it no name
 
-	ReasonDPoPUnsupported Reason = "dpop_unsupported" // asked for, but the provider takes no proofs of ours
-	ReasonDPoPKey         Reason = "dpop_key_invalid" // the key of an attempt or a session is none
+	ReasonDPoPUnsupported Reason = "dpop_unsupported"    // asked for, but the provider takes no proofs of ours
+	ReasonUnbound         Reason = "binding_unsupported" // tokens are to be bound to our certificate, which the provider does not say to do
+	ReasonDPoPKey         Reason = "dpop_key_invalid"    // the key of an attempt or a session is none
 )
 
 // The authorization response, in the order of its checks (RFC 6749 4.1.2, RFC
@@ -131,6 +132,7 @@ var verdicts = map[Reason]verdict{
 	ReasonPARRefused:  {Provider, publicDenied},
 
 	ReasonDPoPUnsupported: {Internal, publicSetup},
+	ReasonUnbound:         {Internal, publicSetup},
 	ReasonDPoPKey:         {Internal, publicSetup},
 
 	ReasonResponseMalformed:  {BadRequest, publicRestart},

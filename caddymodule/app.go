@@ -190,9 +190,10 @@ type sessionTerms struct {
 	cookies        session.CookieConfig
 }
 
-// sessions makes the sessions of a site, by its own settings or by the app's.
+// sessions makes the sessions of a site, by its own settings or by the app's. Their
+// cookies are kept for linger after their end.
 // Sites that share a cookie scope must agree on them.
-func (a *App) sessions(ctx caddy.Context, own *SessionConfig) (*siteSessions, error) {
+func (a *App) sessions(ctx caddy.Context, own *SessionConfig, linger time.Duration) (*siteSessions, error) {
 	site := new(siteSessions)
 	switch {
 	case own != nil && a.Session != nil:
@@ -224,6 +225,8 @@ func (a *App) sessions(ctx caddy.Context, own *SessionConfig) (*siteSessions, er
 			return nil, fmt.Errorf("session: sites that share cookie_domain %s must agree on store, shared, keys and lifetimes", config.Cookie.Domain)
 		}
 	}
+	config.Linger = linger
+	a.durable.keys.retain(config.Lifetime + linger)
 	site.cookies, site.terms, site.keys, site.state = config.Cookie, terms, config.Keys, config.State
 	site.manager, err = session.NewManager(config)
 	return site, err

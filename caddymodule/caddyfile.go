@@ -30,6 +30,7 @@ func init() {
 //			client_auth   client_secret_basic|client_secret_post|private_key_jwt|tls_client_auth|self_signed_tls_client_auth|none
 //			client_key    <file> [<kid>]
 //			client_certificate <cert> <key>
+//			profile       fapi2
 //			response_mode query|form_post
 //			par           auto|on|off
 //			jar
@@ -115,6 +116,9 @@ func parseProvider(d *caddyfile.Dispenser, app *App) error {
 	if err := parseBlock(d, providerWords(provider)); err != nil {
 		return err
 	}
+	if err := provider.checkProfile(); err != nil {
+		return d.WrapErr(err)
+	}
 	issuer := cmp.Or(provider.Issuer, presets[provider.Preset].issuer)
 	for _, needed := range []struct{ word, value string }{{"issuer", issuer}, {"client_id", provider.ClientID}} {
 		if needed.value == "" {
@@ -137,6 +141,7 @@ func providerWords(p *ProviderConfig) vocabulary {
 			authflow.TLSClientAuth, authflow.SelfSignedTLSClientAuth, authflow.ClientAuthNone),
 		"client_key":         {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseClientKey(d, p) }},
 		"client_certificate": {parse: func(d *caddyfile.Dispenser) error { return parseClientCertificate(d, p) }},
+		"profile":            oneOf(&p.Profile, authflow.ProfileFAPI2),
 		"response_mode":      oneOf(&p.ResponseMode, "query", "form_post"),
 		"par":                oneOf(&p.PAR, authflow.PARAuto, authflow.PAROn, authflow.PAROff),
 		"jar":                flag(&p.JAR),

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/dustin/go-humanize"
 )
 
 var providerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
@@ -39,6 +40,8 @@ var providerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 //		header            <Name> <claim>
 //		forward           access_token|id_token|assertion [<Header>]
 //		private_responses on|off
+//		streams       cut|keep
+//		preserve_post [<size>]
 //		errors            page|pass
 //		pages {
 //			root  <folder>
@@ -133,6 +136,9 @@ func checkGate(h httpcaddyfile.Helper, gate *Gate) error {
 		if gate.Provider.ClientID == "" {
 			return h.Errf("%s needs client_id", gate.Provider.Issuer)
 		}
+		if err := gate.Provider.checkProfile(); err != nil {
+			return h.WrapErr(err)
+		}
 	} else if len(global.Providers) == 0 {
 		return h.Err("no provider: write the issuer's URL behind gatehouse, or a provider into the global option gatehouse")
 	}
@@ -165,6 +171,8 @@ func gateWords(h httpcaddyfile.Helper, g *GateConfig) vocabulary {
 		"header":            {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseHeader(d, g) }},
 		"forward":           {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseForward(d, g) }},
 		"private_responses": oneOf(&g.PrivateResponses, "on", "off"),
+		"streams":           oneOf(&g.Streams, "cut", "keep"),
+		"preserve_post":     {parse: func(d *caddyfile.Dispenser) error { return parsePreservePost(d, g) }},
 		"errors":            oneOf(&g.Errors, "page", "pass"),
 		"pages":             {parse: func(d *caddyfile.Dispenser) error { return parsePages(d, g) }},
 	}
@@ -293,5 +301,26 @@ func parseRuleBlock(d *caddyfile.Dispenser, claims map[string][]string) error {
 		}
 		claims[claim] = accepted
 	}
+	return nil
+}
+
+// parsePreservePost reads the size of a form: 64KiB if it is not said.
+func parsePreservePost(d *caddyfile.Dispenser, g *GateConfig) error {
+	args, err := values(d)
+	if err != nil {
+		return err
+	}
+	if len(args) > 1 {
+		return d.Errf("preserve_post takes one size, not %d", len(args))
+	}
+	g.PreservePost = preservedPost
+	if len(args) == 0 {
+		return nil
+	}
+	size, err := humanize.ParseBytes(args[0])
+	if err != nil || size == 0 || size > maxPreservedPost {
+		return d.Errf("preserve_post: %q is no size from 1 byte to 1MiB", args[0])
+	}
+	g.PreservePost = int64(size)
 	return nil
 }

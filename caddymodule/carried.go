@@ -16,6 +16,7 @@ import (
 type carried struct {
 	session  session.ID // to be ended by the new sign-in (SEC-100); zero = none
 	finished int64      // when it last finished one, in Unix seconds; 0 = never
+	form     []byte     // the handle of a form that waits for the sign-in; nil = none
 }
 
 // carriedBytes is the length of an encoded carried.
@@ -34,18 +35,33 @@ func (g *Gate) carry(r *http.Request, v *visit) []byte {
 	return binary.BigEndian.AppendUint64(encoded, uint64(c.finished))
 }
 
+// carriesForm is set in the first byte, the length, if the handle of a form
+// follows.
+const carriesForm = 0x80
+
 // takeCarried splits an opened attempt; what it carries is kept in the visit.
 func (v *visit) takeCarried(opened []byte) ([]byte, error) {
-	switch {
-	case len(opened) > 0 && opened[0] == 0:
-		return opened[1:], nil
-	case len(opened) > carriedBytes && int(opened[0]) == carriedBytes:
-		rest := opened[1:]
+	wrong := fmt.Errorf("%w: it carries something else", authflow.ErrAttemptMalformed)
+	if len(opened) == 0 {
+		return nil, wrong
+	}
+	size, hasForm := int(opened[0]&^carriesForm), opened[0]&carriesForm != 0
+	rest := opened[1:]
+	if size != 0 && size != carriedBytes || len(rest) < size {
+		return nil, wrong
+	}
+	if size > 0 {
 		copy(v.carried.session[:], rest)
 		v.carried.finished = int64(binary.BigEndian.Uint64(rest[len(session.ID{}):]))
-		return rest[carriedBytes:], nil
+		rest = rest[size:]
 	}
-	return nil, fmt.Errorf("%w: it carries something else", authflow.ErrAttemptMalformed)
+	if hasForm {
+		if len(rest) < formHandleBytes {
+			return nil, wrong
+		}
+		v.carried.form, rest = rest[:formHandleBytes:formHandleBytes], rest[formHandleBytes:]
+	}
+	return rest, nil
 }
 
 // endCarried ends the session that the browser had when it began, as

@@ -88,17 +88,20 @@ func (c *ProviderConfig) provisionCertificate(transport *http.Transport) error {
 	if err != nil {
 		return err
 	}
-	if _, err := loadCertificate(certificate, key); err != nil {
+	if _, err := c.loadCertificate(certificate, key); err != nil {
 		return err
 	}
 	transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		return loadCertificate(certificate, key)
+		return c.loadCertificate(certificate, key)
 	}
 	return nil
 }
 
-func loadCertificate(certificate, key string) (*tls.Certificate, error) {
+func (c *ProviderConfig) loadCertificate(certificate, key string) (*tls.Certificate, error) {
 	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err == nil {
+		err = c.checkCertificate(&pair)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("client_certificate %s, %s: %w", certificate, key, err)
 	}

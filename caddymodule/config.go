@@ -45,6 +45,10 @@ type ProviderConfig struct {
 	// private_key_jwt; with a certificate, tls_client_auth.
 	ClientAuth string `json:"client_auth,omitempty"`
 
+	// The security profile of the client, "fapi2" (FAPI 2.0 Security Profile): what it
+	// demands is switched on, what contradicts it refused. Default: none.
+	Profile string `json:"profile,omitempty"`
+
 	// How the provider answers through the browser: "query" or "form_post".
 	// Default: query.
 	ResponseMode string `json:"response_mode,omitempty"`
@@ -308,6 +312,14 @@ type GateConfig struct {
 	// Whether answers to somebody signed in are made private to their browser:
 	// "on" or "off". Default: on.
 	PrivateResponses string `json:"private_responses,omitempty"`
+
+	// What happens to a request that outlives its session (WebSockets, event
+	// streams, long downloads): "cut" or "keep". Default: cut.
+	Streams string `json:"streams,omitempty"`
+
+	// The size in bytes up to which a form, sent when its session is over, is sent
+	// on after the same person has signed in again; 0 is off. Default: off.
+	PreservePost int64 `json:"preserve_post,omitempty"`
 
 	// Who writes error answers: "page" (we do) or "pass" (Caddy's
 	// handle_errors). Default: page.

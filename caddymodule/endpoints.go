@@ -132,6 +132,7 @@ type loginOptions struct {
 	providers []*provider
 	prompt    string
 	loginHint string
+	form      []byte // the handle of a form that waits for the sign-in
 	// query is that of a sign-in on purpose, and parameters what of it the provider
 	// gets (param_from_request).
 	query      url.Values
@@ -179,7 +180,7 @@ func (g *Gate) begin(w http.ResponseWriter, r *http.Request, v *visit, p *provid
 		if err != nil {
 			return "", err
 		}
-		tooLarge = g.keepAttempt(w, r, v, attempt, p.client.FormPost())
+		tooLarge = g.keepAttempt(w, r, v, attempt, p.client.FormPost(), o.form)
 		if !errors.Is(tooLarge, session.ErrTooLarge) && !errors.Is(tooLarge, seal.ErrTooLarge) {
 			return location, tooLarge
 		}
@@ -269,6 +270,9 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, v *visit, p *provi
 	}
 	if err := g.keepHint(w, r, v, live.Session(), grant.IDToken); err != nil {
 		g.logger.Debug("no id_token_hint is kept for the sign-out", zap.Error(err))
+	}
+	if err := g.releaseForm(w, r, v, live.Session()); err != nil {
+		g.logger.Info("a form is not sent again", zap.Error(err))
 	}
 	if err := g.keepFinished(w, r, v); err != nil {
 		return g.fail(w, r, v, sessionProblem(err))

@@ -47,6 +47,7 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 		return g.fail(w, r, v, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.",
 			fmt.Errorf("%.64q may be an endpoint of the gate or not", asked.RequestURI)))
 	}
+	v.asked = true
 	v.answersOnly = below != "" || r.URL.Query().Get("login") != "redirect"
 	w.Header().Set(loginHeader, v.loginURL(v.policy().OwnTarget(asked.RequestURI)))
 	return g.ServeHTTP(w, asked, pass)

@@ -69,6 +69,11 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 			return g.serveEndpoint(w, r, v, name)
 		}
 	}
+	if v.gate == g {
+		if r, err = g.returnedForm(w, r, v); err != nil {
+			return g.fail(w, r, v, err)
+		}
+	}
 	open, err := g.isOpen(r)
 	if err != nil {
 		return g.fail(w, r, v, err)
@@ -109,11 +114,8 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	v.answer.guard(v.gate)
 	v.answer.private = v.answer.private || delivered || who != nil && v.gate.PrivateResponses != "off"
-	err = next.ServeHTTP(w, r)
-	if v.gate == g {
-		v.checkSent(r, g)
-	}
-	return err
+	v.answer.ofForm = v.replayed
+	return g.pass(w, r, v, who, next)
 }
 
 // isOpen reports whether a request needs no sign-in: the user's matcher takes
@@ -243,6 +245,9 @@ func (g *Gate) passesAsNobody(err error) bool {
 // refuse answers who may not pass: a navigation without session, or with one that
 // is too weak, signs in.
 func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, v *visit, err error) error {
+	if answered, failed := g.loginWithForm(w, r, v, err); answered {
+		return failed
+	}
 	if asProblem(err).Kind != authflow.NoLogin || g.Unauthenticated == "reject" || v.answersOnly || !isNavigation(r) {
 		return g.fail(w, r, v, err)
 	}

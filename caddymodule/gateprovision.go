@@ -123,11 +123,15 @@ func (g *Gate) provisionWords(caddy.Context) error {
 	}{
 		{"unauthenticated", g.Unauthenticated, []string{"login", "reject", "pass"}},
 		{"private_responses", g.PrivateResponses, []string{"on", "off"}},
+		{"streams", g.Streams, []string{"cut", "keep"}},
 		{"errors", g.Errors, []string{"page", "pass"}},
 	} {
 		if option.word != "" && !slices.Contains(option.choices, option.word) {
 			return fmt.Errorf("%s: %q is none of %s", option.name, option.word, strings.Join(option.choices, ", "))
 		}
+	}
+	if g.PreservePost < 0 || g.PreservePost > maxPreservedPost {
+		return fmt.Errorf("preserve_post: %d bytes; a form of 1 byte to 1 MiB can be kept", g.PreservePost)
 	}
 	g.passErrors = g.Errors == "pass"
 	return nil
@@ -292,7 +296,11 @@ func (g *Gate) provisionOrigins(caddy.Context) error {
 }
 
 func (g *Gate) provisionSession(ctx caddy.Context) error {
-	site, err := g.app.sessions(ctx, g.Session)
+	var linger time.Duration
+	if g.PreservePost > 0 {
+		linger = formLinger
+	}
+	site, err := g.app.sessions(ctx, g.Session, linger)
 	if err != nil {
 		return err
 	}
@@ -301,7 +309,7 @@ func (g *Gate) provisionSession(ctx caddy.Context) error {
 	if g.sessionConfig.InsecureHTTP {
 		g.logger.Warn("insecure_http: sessions travel unencrypted; whoever can read the network can use them")
 	}
-	return nil
+	return g.checkProfiles()
 }
 
 func (g *Gate) provisionPages(caddy.Context) error {

@@ -77,8 +77,8 @@ func (g *Gate) openStepUp(r *http.Request, v *visit, sealed string) (stepUp, err
 
 // keepAttempt puts a login attempt into a cookie of its own, named after its state.
 // With formPost it is one that a POST of the provider's site brings, and carries
-// what such a request does not bring.
-func (g *Gate) keepAttempt(w http.ResponseWriter, r *http.Request, v *visit, attempt *authflow.Attempt, formPost bool) error {
+// what such a request does not bring. A form that waits is led to by its attempt.
+func (g *Gate) keepAttempt(w http.ResponseWriter, r *http.Request, v *visit, attempt *authflow.Attempt, formPost bool, form []byte) error {
 	encoded, err := attempt.MarshalBinary()
 	if err != nil {
 		return err
@@ -86,6 +86,10 @@ func (g *Gate) keepAttempt(w http.ResponseWriter, r *http.Request, v *visit, att
 	carries := []byte{0}
 	if formPost {
 		carries = g.carry(r, v)
+	}
+	if form != nil {
+		carries[0] |= carriesForm
+		carries = append(carries, form...)
 	}
 	sealed, err := g.seal(r, v.attemptPurpose(attempt.State), append(carries, encoded...))
 	if err != nil {

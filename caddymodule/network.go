@@ -35,6 +35,9 @@ func (c *ProviderConfig) provisionNetwork(ctx caddy.Context, config *authflow.Co
 	}
 	transport := authflow.NewTransport()
 	transport.TLSClientConfig = new(tls.Config)
+	if c.Profile != "" {
+		transport.TLSClientConfig.CipherSuites = fapi2Ciphers
+	}
 	if len(c.TLSTrustPool) > 0 {
 		loaded, err := ctx.LoadModule(c, "TLSTrustPool")
 		if err != nil {

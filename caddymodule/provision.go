@@ -25,6 +25,7 @@ import (
 type provider struct {
 	name         string
 	client       *authflow.Client
+	profile      string
 	userClaim    string
 	emailTrusted bool
 	// paths maps the names that rules use to where the claims stand.
@@ -98,6 +99,9 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	if !exists {
 		return nil, fmt.Errorf("provider %s: no preset %q; there are %s", c.name(), c.Preset, strings.Join(presetNames(), ", "))
 	}
+	if err := c.checkProfile(); err != nil {
+		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
+	}
 	written, err := json.Marshal(c) // loading a module takes it out of the configuration
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
@@ -118,11 +122,11 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	config.Logger = a.slogger
 	p := &provider{
 		name:         c.name(),
+		profile:      c.Profile,
 		userClaim:    "sub",
 		emailTrusted: c.InsecureUnverifiedEmail,
 		paths:        make(map[string]string),
 		public:       isPublicIssuer(config.Issuer) || isPublicIssuer(config.Endpoints["authorization"]),
-		dpop:         c.DPoP,
 
 		refreshInterval: time.Duration(c.RefreshInterval),
 	}
@@ -142,6 +146,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
 	}
+	p.dpop = p.client.DPoP()
 	return p, nil
 }
 
@@ -183,7 +188,7 @@ func (p *provider) provisionClaims(c *ProviderConfig) error {
 
 // client is the one place where a provider's configuration becomes authflow's.
 func (c *ProviderConfig) client(known preset) (authflow.Config, error) {
-	config := authflow.Config{ClientAuth: cmp.Or(c.ClientAuth, known.clientAuth), Now: time.Now}
+	config := authflow.Config{ClientAuth: cmp.Or(c.ClientAuth, known.clientAuth), Profile: c.Profile, Now: time.Now}
 	for _, field := range []struct {
 		word, raw string
 		target    *string

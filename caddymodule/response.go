@@ -17,6 +17,7 @@ type privateWriter struct {
 	private bool
 	guarded *Gate    // whose cookies the upstream may not set; nil while a gate answers
 	own     []string // the lines that gates have set
+	ofForm  bool     // the answer to a form is not what its address will show the next time
 	sent    bool
 }
 
@@ -59,6 +60,9 @@ func (w *privateWriter) WriteHeader(status int) {
 		}
 		if w.guarded != nil {
 			w.guarded.dropCookies(w.Header(), w.own)
+		}
+		if w.ofForm {
+			w.Header().Set("Cache-Control", "no-store")
 		}
 	}
 	w.ResponseWriterWrapper.WriteHeader(status)

@@ -39,7 +39,8 @@ type durable struct {
 	keys    *keyRing
 	journal *journal
 	state   *session.State // of this process alone
-	memory  *session.MemoryStore
+	memory  *memorySessions
+	forms   blobs
 }
 
 var durablePool = caddy.NewUsagePool()
@@ -58,7 +59,8 @@ func acquireDurable(storage certmagic.Storage, logger *zap.Logger) (*durable, er
 			keys:    keys,
 			journal: journal,
 			state:   session.NewState(journal, nil),
-			memory:  session.NewMemoryStore(nil),
+			memory:  &memorySessions{MemoryStore: session.NewMemoryStore(nil), storage: storage, logger: logger, now: keys.now},
+			forms:   session.NewMemoryBlobs(nil),
 		}, nil
 	})
 	if err != nil {
@@ -69,9 +71,26 @@ func acquireDurable(storage certmagic.Storage, logger *zap.Logger) (*durable, er
 
 func (d *durable) release() { _, _ = durablePool.Delete(d.pool) }
 
-// Destruct implements caddy.Destructor. Requests of the last configuration may
-// still be under way, so nothing is closed.
-func (d *durable) Destruct() error { return nil }
+// Destruct implements caddy.Destructor: the last configuration that uses this
+// storage is gone, at a graceful stop or by a reload. Sessions in memory go where
+// the next one finds them. Requests may still be under way, so nothing is closed.
+func (d *durable) Destruct() error {
+	d.settle()
+	ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
+	defer cancel()
+	if err := d.memory.keep(ctx); err != nil {
+		d.memory.logger.Error("the sessions in memory could not be kept: everybody signs in again", zap.Error(err))
+	}
+	return nil
+}
+
+// settle waits for refreshes under way: their tokens are spent, and what came of
+// them is to be kept.
+func (d *durable) settle() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastUpdates)
+	defer cancel()
+	d.state.AwaitUpdates(ctx)
+}
 
 // Times of a key's life.
 const (
@@ -180,16 +199,16 @@ func (k *keyRing) reread(ctx context.Context, age time.Duration) (*seal.Ring, er
 
 // read loads all keys, makes one where none can seal, and orders them.
 func (k *keyRing) read(ctx context.Context, now time.Time) (*seal.Ring, error) {
-	keys, err := k.load(ctx)
+	keys, rotated, err := k.load(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if needsKey(keys, now) {
-		if keys, err = k.makeKey(ctx, now); err != nil {
+		if keys, rotated, err = k.makeKey(ctx, now); err != nil {
 			return nil, err
 		}
 	}
-	return orderKeys(keys, now, k.longestLifetime())
+	return orderKeys(keys, rotated, now, k.longestLifetime())
 }
 
 func needsKey(keys []seal.Key, now time.Time) bool {
@@ -198,36 +217,39 @@ func needsKey(keys []seal.Key, now time.Time) bool {
 
 // makeKey makes one key, unless another process has just done so. The storage's
 // lock only avoids waste; nothing depends on it.
-func (k *keyRing) makeKey(ctx context.Context, now time.Time) ([]seal.Key, error) {
+func (k *keyRing) makeKey(ctx context.Context, now time.Time) ([]seal.Key, string, error) {
 	const lock = "gatehouse_keys"
 	locking, cancel := context.WithTimeout(ctx, lockTimeout)
 	defer cancel()
 	if err := k.storage.Lock(locking, lock); err == nil {
 		defer func() { _ = k.storage.Unlock(context.WithoutCancel(ctx), lock) }()
 	}
-	keys, err := k.load(ctx)
+	keys, rotated, err := k.load(ctx)
 	if err != nil || !needsKey(keys, now) {
-		return keys, err
+		return keys, rotated, err
 	}
 	key, err := seal.NewKey(now)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	if err := k.storage.Store(ctx, path.Join(keysPrefix, key.ID+".json"), encodeKey(key)); err != nil {
-		return nil, fmt.Errorf("storing a new key: %w", err)
+	if err := k.store(ctx, key, false); err != nil {
+		return nil, "", err
 	}
 	k.logger.Info("made a key that seals cookies", zap.String("key", key.ID))
 	return k.load(ctx)
 }
 
-// orderKeys puts first the oldest key that may still seal, and leaves out those
-// under which no session can be alive.
-func orderKeys(keys []seal.Key, now time.Time, longest time.Duration) (*seal.Ring, error) {
+// orderKeys puts first the oldest key that may still seal, none from before the
+// last rotation on demand, and leaves out those under which no session can be
+// alive.
+func orderKeys(keys []seal.Key, rotated string, now time.Time, longest time.Duration) (*seal.Ring, error) {
 	slices.SortFunc(keys, func(a, b seal.Key) int { return strings.Compare(a.ID, b.ID) })
 	open := slices.DeleteFunc(keys, func(key seal.Key) bool {
-		return !now.Before(key.Created.Add(sealingPeriod + longest))
+		return !now.Before(retired(key, rotated).Add(longest))
 	})
-	first := slices.IndexFunc(open, func(key seal.Key) bool { return now.Before(key.Created.Add(sealingPeriod)) })
+	first := slices.IndexFunc(open, func(key seal.Key) bool {
+		return key.ID >= rotated && now.Before(key.Created.Add(sealingPeriod))
+	})
 	if first < 0 {
 		return nil, errors.New("no key may seal: is the clock right?")
 	}
@@ -242,57 +264,63 @@ type storedKey struct {
 	ID      string    `json:"id"`
 	Created time.Time `json:"created"`
 	Secret  string    `json:"secret"`
-	Check   string    `json:"check"`
+	// Rotates: it was made on demand, and keys from before it seal no more.
+	Rotates bool   `json:"rotates,omitempty"`
+	Check   string `json:"check"`
 }
 
 func (s storedKey) checksum() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d|%s|%d|%s", s.Version, s.ID, s.Created.Unix(), s.Secret))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d|%s|%d|%s|%t", s.Version, s.ID, s.Created.Unix(), s.Secret, s.Rotates))
 	return hex.EncodeToString(sum[:])
 }
 
-func encodeKey(key seal.Key) []byte {
+func encodeKey(key seal.Key, rotates bool) []byte {
 	stored := storedKey{
 		Version: 1, ID: key.ID, Created: key.Created.UTC(),
-		Secret: base64.StdEncoding.EncodeToString(key.Secret),
+		Secret: base64.StdEncoding.EncodeToString(key.Secret), Rotates: rotates,
 	}
 	stored.Check = stored.checksum()
 	encoded, _ := json.MarshalIndent(stored, "", "\t") // cannot fail: strings, a number, a valid time
 	return encoded
 }
 
-func decodeKey(data []byte) (seal.Key, error) {
+// decodeKey reads a key, and tells whether it rotates those before it.
+func decodeKey(data []byte) (seal.Key, bool, error) {
 	var stored storedKey
 	if err := json.Unmarshal(data, &stored); err != nil {
-		return seal.Key{}, err
+		return seal.Key{}, false, err
 	}
 	if stored.Version != 1 || stored.Check != stored.checksum() {
-		return seal.Key{}, errors.New("the file is torn or was edited")
+		return seal.Key{}, false, errors.New("the file is torn or was edited")
 	}
 	material, err := base64.StdEncoding.Strict().DecodeString(stored.Secret)
-	return seal.Key{ID: stored.ID, Created: stored.Created, Secret: material}, err
+	return seal.Key{ID: stored.ID, Created: stored.Created, Secret: material}, stored.Rotates, err
 }
 
-func (k *keyRing) load(ctx context.Context) ([]seal.Key, error) {
+// load reads all keys, and the ID of the one that was rotated to last, if any was.
+func (k *keyRing) load(ctx context.Context) (keys []seal.Key, rotated string, err error) {
 	names, err := k.storage.List(ctx, keysPrefix, false)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("listing the keys: %w", err)
+		return nil, "", fmt.Errorf("listing the keys: %w", err)
 	}
-	var keys []seal.Key
 	for _, name := range names {
 		if path.Ext(name) != ".json" {
 			continue
 		}
 		data, err := k.storage.Load(ctx, name)
 		if err != nil {
-			return nil, fmt.Errorf("reading key %s: %w", name, err)
+			return nil, "", fmt.Errorf("reading key %s: %w", name, err)
 		}
-		key, err := decodeKey(data)
+		key, rotates, err := decodeKey(data)
 		if err != nil {
-			return nil, fmt.Errorf("key %s: %w; restore the file, or remove it to sign out whoever it signed in", name, err)
+			return nil, "", fmt.Errorf("key %s: %w; restore the file, or remove it to sign out whoever it signed in", name, err)
 		}
 		keys = append(keys, key)
+		if rotates {
+			rotated = max(rotated, key.ID)
+		}
 	}
-	return keys, nil
+	return keys, rotated, nil
 }
 
 // journal keeps revocations in the storage, one immutable object each, named by

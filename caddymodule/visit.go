@@ -39,8 +39,11 @@ type visit struct {
 	carried  carried   // by the attempt of a callback
 	// answersOnly: another proxy asks, which can do nothing with a redirect.
 	answersOnly bool
+	asked       bool // another proxy asks about a request, and has its body
 	// authenticated: basic_auth has passed somebody before us.
 	authenticated bool
+	replayed      bool   // a form that was sent before the sign-in
+	watched       bool   // the request is cut when its session ends
 	bound         *bound // an access token that the transport sends
 	// answer is what the upstream answers by, once a gate has let the request pass.
 	answer *privateWriter
@@ -96,6 +99,8 @@ func (g *Gate) conflict(v *visit) error {
 		{"return_to", len(g.ReturnTo) > 0 && !slices.Equal(g.returnTo, outer.returnTo)},
 		{"post_logout", g.PostLogout != "" && g.postLogout != outer.postLogout},
 		{"private_responses", g.PrivateResponses != "" && (g.PrivateResponses == "off") != (outer.PrivateResponses == "off")},
+		{"preserve_post", g.PreservePost != 0 && g.PreservePost != outer.PreservePost},
+		{"streams", g.Streams != "" && (g.Streams == "keep") != (outer.Streams == "keep")},
 	} {
 		if option.differs {
 			return problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.",

@@ -55,6 +55,8 @@ const (
 	// Hint is the ID token that a logout sends as a hint (OIDC RP-Initiated
 	// Logout 2); browsers bring it to our own endpoints only.
 	Hint Small = "_h"
+	// Form leads to a form that was sent before the sign-in.
+	Form Small = "_p"
 )
 
 // CookieConfig says how cookies are named and kept. Its zero value is usable.
@@ -218,6 +220,11 @@ func expire(w http.ResponseWriter, cookie *http.Cookie) error {
 // drops before takes with it what is still needed (a last use, and with it the
 // session).
 func seconds(d time.Duration) int { return max(1, int((d+time.Second-1)/time.Second)) }
+
+// ClearSmall makes the browser drop a small cookie.
+func (c CookieConfig) ClearSmall(w http.ResponseWriter, scope Scope, which Small) error {
+	return expire(w, c.cookie(scope, string(which)))
+}
 
 // SetSmall sets a small cookie for maxAge. The value is the caller's, sealed
 // where it matters; over 4096 bytes with its attributes it is [ErrTooLarge].

@@ -43,7 +43,7 @@ func (m *Manager) Create(ctx context.Context, w http.ResponseWriter, brought Coo
 	if err != nil {
 		return nil, err
 	}
-	if err := m.cookie.setSession(w, scope, brought, v.sealed, m.lifetime); err != nil {
+	if err := m.cookie.setSession(w, scope, brought, v.sealed, m.lifetime+m.linger); err != nil {
 		return nil, err
 	}
 	return &Live{version: v, brought: v.handle, cookies: brought, scope: scope, ring: ring, used: v.session.Sealed}, nil

@@ -100,7 +100,7 @@ func (c CookieConfig) Sets(line string) bool {
 func isBlank(r rune) bool { return r <= ' ' || r == 0x7f }
 
 func isSuffix(s string) bool {
-	return ofSession(s) || s == string(Finished) || s == string(Hint) || strings.HasPrefix(s, attemptSuffix)
+	return ofSession(s) || s == string(Finished) || s == string(Hint) || s == string(Form) || strings.HasPrefix(s, attemptSuffix)
 }
 
 // get returns the value of the one cookie under the name that this scope uses:

@@ -61,7 +61,10 @@ type Config struct {
 	// noted with a grain of a sixteenth of it, so a session may end that much
 	// early, never late.
 	IdleTimeout time.Duration
-	Now         func() time.Time // default time.Now
+	// Linger is how long after the session's end a cookie that persists is kept, for
+	// [Manager.Past].
+	Linger time.Duration
+	Now    func() time.Time // default time.Now
 }
 
 // Manager owns live sessions. It is immutable and safe for concurrent use.
@@ -73,6 +76,7 @@ type Manager struct {
 	cookie   CookieConfig
 	lifetime time.Duration
 	idle     time.Duration
+	linger   time.Duration
 	now      func() time.Time
 }
 
@@ -89,7 +93,7 @@ func NewManager(c Config) (*Manager, error) {
 	}
 	m := &Manager{
 		store: c.Store, keys: c.Keys, state: c.State, cookie: c.Cookie,
-		lifetime: c.Lifetime, idle: c.IdleTimeout, now: c.Now,
+		lifetime: c.Lifetime, idle: c.IdleTimeout, linger: c.Linger, now: c.Now,
 	}
 	if m.now == nil {
 		m.now = time.Now
@@ -148,7 +152,7 @@ func (m *Manager) end(s *Session) time.Time {
 func (m *Manager) Deliver(w http.ResponseWriter, live *Live, scope Scope) error {
 	rest := m.end(live.session).Sub(m.now())
 	if string(live.handle) != string(live.brought) {
-		if err := m.cookie.setSession(w, scope, live.cookies, live.sealed, rest); err != nil {
+		if err := m.cookie.setSession(w, scope, live.cookies, live.sealed, rest+m.linger); err != nil {
 			return err
 		}
 	}

@@ -55,6 +55,13 @@ func NewMemoryStore(now func() time.Time) *MemoryStore {
 	return &MemoryStore{now: now, limit: memoryLimit, records: map[ID]*record{}}
 }
 
+// Len returns the number of records, of which some may be over.
+func (m *MemoryStore) Len() int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return len(m.records)
+}
+
 // Save implements [Store].
 func (m *MemoryStore) Save(_ context.Context, r Record, handle []byte) ([]byte, error) {
 	isNew := handle == nil

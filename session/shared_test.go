@@ -278,8 +278,8 @@ func (r *replicas) add(t *testing.T, journal Journal, configure ...func(*Config)
 	return g
 }
 
-// inBubble runs a test with the cookie store and with one on a server.
-func inBubble(t *testing.T, test func(t *testing.T, serverSide bool)) {
+// inReplicaBubble runs a test with the cookie store and with one on a server.
+func inReplicaBubble(t *testing.T, test func(t *testing.T, serverSide bool)) {
 	for name, serverSide := range map[string]bool{"cookie": false, "server": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { test(t, serverSide) })
@@ -295,7 +295,7 @@ func fresh() *Session {
 
 // Of all requests at all processes one refreshes; the others get its result, soon after.
 func TestOneUpdateAmongProcesses(t *testing.T) {
-	inBubble(t, func(t *testing.T, serverSide bool) {
+	inReplicaBubble(t, func(t *testing.T, serverSide bool) {
 		r := newReplicas(t, 3, serverSide)
 		b := newBrowser(t, app)
 		r.gates[0].signIn(b, fresh())
@@ -342,7 +342,7 @@ func must(live *Live, err error) *Live {
 
 // One that died with the lease is followed by the next.
 func TestLeaseOfTheDead(t *testing.T) {
-	inBubble(t, func(t *testing.T, serverSide bool) {
+	inReplicaBubble(t, func(t *testing.T, serverSide bool) {
 		r := newReplicas(t, 1, serverSide)
 		g, b := r.gates[0], newBrowser(t, app)
 		live := g.signIn(b, fresh())
@@ -396,7 +396,7 @@ func TestLeaseLastsAsLongAsTheChange(t *testing.T) {
 
 // invalid_grant at one process ends the session at the one that waited, too: it does not ask the provider again.
 func TestEndInAnUpdateReachesWhoWaits(t *testing.T) {
-	inBubble(t, func(t *testing.T, serverSide bool) {
+	inReplicaBubble(t, func(t *testing.T, serverSide bool) {
 		r := newReplicas(t, 2, serverSide)
 		b := newBrowser(t, app)
 		r.gates[0].signIn(b, fresh())
@@ -425,7 +425,7 @@ func TestEndInAnUpdateReachesWhoWaits(t *testing.T) {
 
 // A refresh whose result cannot be stored is not lost, and nobody spends its token again.
 func TestMemoryGoesAwayInAnUpdate(t *testing.T) {
-	inBubble(t, func(t *testing.T, serverSide bool) {
+	inReplicaBubble(t, func(t *testing.T, serverSide bool) {
 		r := newReplicas(t, 2, serverSide)
 		b := newBrowser(t, app)
 		r.gates[0].signIn(b, fresh())
@@ -536,7 +536,7 @@ func TestSuccessorIsNoCookie(t *testing.T) {
 func TestRevocationsAmongProcesses(t *testing.T) {
 	for name, silent := range map[string]bool{"pushed": false, "the push is lost": true} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, serverSide bool) {
+			inReplicaBubble(t, func(t *testing.T, serverSide bool) {
 				r := newReplicas(t, 2, serverSide)
 				b, other := newBrowser(t, app), newBrowser(t, app)
 				live := r.gates[0].signIn(b, fresh())
@@ -569,7 +569,7 @@ func ErrRevokedOrGone(serverSide bool) error {
 // P30: a shared memory that is away is not "nobody was revoked": sessions that are known go on for a minute, then nobody
 // is judged, and when it is back all is well. Nobody is signed out by it.
 func TestSharedMemoryIsAway(t *testing.T) {
-	inBubble(t, func(t *testing.T, serverSide bool) {
+	inReplicaBubble(t, func(t *testing.T, serverSide bool) {
 		r := newReplicas(t, 2, serverSide, func(c *Config) { c.IdleTimeout = 112 * time.Second })
 		b, ended := newBrowser(t, app), newBrowser(t, app)
 		r.gates[0].signIn(b, fresh())

@@ -22,9 +22,9 @@ var ErrUsed = errors.New("session: used before")
 
 // State is what must outlive a [Manager], since a reload of the configuration
 // makes a new one while requests of the old one go on: revocations, superseded
-// generations, updates in flight, what was used once, and opened cookies. It
-// holds no file, and no goroutine but the one that follows a shared memory; one
-// that its owner gave up still works.
+// generations, updates in flight, requests that are watched, what was used once,
+// and opened cookies. It holds no file, and no goroutine but the one that follows
+// a shared memory; one that its owner gave up still works.
 type State struct {
 	now        func() time.Time
 	shared     Shared // nil: this process is alone
@@ -32,6 +32,7 @@ type State struct {
 	succession *succession
 	updates    *updates
 	opened     *cache
+	watches    *watches
 
 	mu   sync.Mutex
 	used map[string]*ledger[[sha256.Size]byte, struct{}] // by kind
@@ -50,6 +51,7 @@ func NewState(journal Journal, now func() time.Time) *State {
 		succession: newSuccession(),
 		updates:    newUpdates(),
 		opened:     newCache(maxOpened),
+		watches:    newWatches(),
 		used:       map[string]*ledger[[sha256.Size]byte, struct{}]{},
 	}
 }

@@ -217,6 +217,33 @@ func (u *updates) join(ctx context.Context, id ID, now func() time.Time, work fu
 	return p.flight, nil
 }
 
+// AwaitUpdates waits until no update is under way, or ctx ends: at the end of a process,
+// before what stands in memory is kept.
+func (st *State) AwaitUpdates(ctx context.Context) {
+	for {
+		flight := st.updates.running()
+		if flight == nil {
+			return
+		}
+		_, _ = flight.wait(ctx) // its requests learn how it went
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// running returns some update that is under way, or nil.
+func (u *updates) running() *flight[*version] {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, p := range u.pending {
+		if p.flight != nil {
+			return p.flight
+		}
+	}
+	return nil
+}
+
 // finish notes how an update ended, before anyone learns of it.
 func (u *updates) finish(id ID, p *pending, err error, now time.Time) {
 	u.mu.Lock()
@@ -232,7 +259,7 @@ func (u *updates) finish(id ID, p *pending, err error, now time.Time) {
 
 // final tells whether an error says that the session is no more.
 func final(err error) bool {
-	for _, end := range []error{ErrEnd, ErrRevoked, ErrExpired, ErrSuperseded, ErrUnreadable} {
+	for _, end := range []error{ErrEnd, ErrRevoked, ErrExpired, ErrIdle, ErrSuperseded, ErrUnreadable} {
 		if errors.Is(err, end) {
 			return true
 		}

@@ -476,3 +476,29 @@ func TestUpdatesAreForgotten(t *testing.T) {
 		t.Errorf("%d failures are remembered", got)
 	}
 }
+
+// The end of a process waits for refreshes under way: what they bring is kept.
+func TestAwaitUpdates(t *testing.T) {
+	g, b := newGate(t), newBrowser(t, app)
+	g.signIn(b, alice())
+	live := g.mustLoad(b)
+	g.state.AwaitUpdates(t.Context()) // nothing runs
+	started, finish := make(chan struct{}), make(chan struct{})
+	go g.Update(t.Context(), live, func(context.Context, *Session) error {
+		close(started)
+		<-finish
+		return nil
+	})
+	<-started
+	impatient, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	g.state.AwaitUpdates(impatient)
+	if g.state.updates.running() == nil {
+		t.Fatal("the update does not run any more")
+	}
+	time.AfterFunc(10*time.Millisecond, func() { close(finish) })
+	g.state.AwaitUpdates(t.Context())
+	if g.state.updates.running() != nil {
+		t.Error("an update is under way")
+	}
+}

@@ -596,4 +596,5 @@ func TestConformance(t *testing.T) {
 			}
 		})
 	}
+	testFAPI(t)
 }

@@ -28,6 +28,8 @@ type NodeConfig struct {
 	AccessTokenSeconds int `json:"access_token_seconds,omitempty"`
 	// IDTokenClaims puts the claims of the scopes into the ID token too; by default only userinfo has them.
 	IDTokenClaims bool `json:"id_token_claims,omitempty"`
+	// FAPI holds requests to FAPI 2.0, with ID tokens by ES256.
+	FAPI bool `json:"fapi,omitempty"`
 	// DPoPNonces wants the provider's nonce in every proof.
 	DPoPNonces bool `json:"dpop_nonces,omitempty"`
 	// Certificate and Key are files with which the provider speaks https; it then asks clients for a certificate.
@@ -52,6 +54,8 @@ type NodeClient struct {
 	// RequirePAR refuses what was not pushed, RequireSigned what is not signed.
 	RequirePAR    bool `json:"require_pushed_authorization_requests,omitempty"`
 	RequireSigned bool `json:"require_signed_request_object,omitempty"`
+	// BindCertificate binds access tokens to the client's certificate (RFC 8705 3).
+	BindCertificate bool `json:"tls_client_certificate_bound_access_tokens,omitempty"`
 	// DPoP refuses to give tokens that are bound to no key.
 	DPoP bool `json:"dpop_bound_access_tokens,omitempty"`
 }

@@ -310,6 +310,8 @@ http://localhost:{$PORT} {
 		"return_to":      "{\n\t\treturn_to https://other.example.com\n\t}",
 		"post_logout":    "{\n\t\tpost_logout https://other.example.com\n\t}",
 		"private":        "{\n\t\tprivate_responses off\n\t}",
+		"streams":        "{\n\t\tstreams keep\n\t}",
+		"forms":          "{\n\t\tpreserve_post\n\t}",
 		"other provider": "two",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -19,6 +19,7 @@ type grant struct {
 	sessionID                    string // sid
 	acr                          string // the first of acr_values
 	jkt                          string // thumbprint of the key that code and tokens are bound to
+	certificate                  string // thumbprint of the one that tokens are bound to
 	authTime                     time.Time
 	codeUsed, revoked, refreshed bool
 	current                      string // the refresh token that is good now

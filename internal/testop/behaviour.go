@@ -97,7 +97,7 @@ type Behaviour struct {
 
 	// ID token: signature and form.
 
-	Alg              string                      // signs by this algorithm instead of RS256; "none" in any spelling is unsigned; HS* is keyed with the client secret
+	Alg              string                      // signs by this algorithm instead of RS256; "none" in any spelling is unsigned; the JWKS says PS* of the RSA key if that is it; HS* is keyed with the client secret
 	HMACKey          []byte                      // the key of HS* instead of the client secret: PublicKeyPEM for the classic confusion
 	IDTokenHeader    Edit                        // of the JOSE header: {"kid": Absent}, {"jku": "https://evil.example/"}
 	WrongKey         bool                        // signs with a key that is not in the JWKS, under the kid of one that is

@@ -110,6 +110,8 @@ func (p *Provider) bearer(w http.ResponseWriter, r *http.Request, origin string,
 		return refuse("invalid_token", "unknown or revoked")
 	case len(r.Header.Values("Authorization")) > 1:
 		return refuse("invalid_request", "two tokens")
+	case g.certificate != "" && g.certificate != certificateOf(r): // RFC 8705 3
+		return refuse("invalid_token", "bound to another certificate")
 	case jkt == "" && !strings.EqualFold(scheme, "Bearer"), jkt != "" && !strings.EqualFold(scheme, "DPoP"):
 		return refuse("invalid_token", "not with the scheme "+scheme) // RFC 9449 7.2
 	case jkt == "":

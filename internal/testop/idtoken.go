@@ -2,6 +2,7 @@ package testop
 
 import (
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -13,11 +14,14 @@ import (
 // idToken makes the ID token for g (OpenID Connect Core 2), right but for b.
 func (p *Provider) idToken(g *grant, subject, accessToken string, b Behaviour, refreshing bool) (string, error) {
 	now := p.Now()
-	half := sha256.Sum256([]byte(accessToken))
+	alg := b.Alg
+	if alg == "" {
+		alg = "RS256"
+	}
 	claims := map[string]any{
 		"iss": p.Issuer(), "sub": subject, "aud": p.ClientID, "sid": g.sessionID,
 		"iat": now.Unix(), "exp": now.Add(orHour(b.IDTokenLifetime)).Unix(), "auth_time": g.authTime.Unix(),
-		"at_hash": base64.RawURLEncoding.EncodeToString(half[:16]),
+		"at_hash": accessTokenHash(alg, accessToken),
 	}
 	if g.acr != "" {
 		claims["acr"] = g.acr
@@ -41,10 +45,6 @@ func (p *Provider) idToken(g *grant, subject, accessToken string, b Behaviour, r
 	if b.IDTokenPayload != nil {
 		payload = b.IDTokenPayload(payload)
 	}
-	alg := b.Alg
-	if alg == "" {
-		alg = "RS256"
-	}
 	compact, err := p.signAs(alg, payload, b)
 	if err != nil {
 		return "", err
@@ -53,6 +53,17 @@ func (p *Provider) idToken(g *grant, subject, accessToken string, b Behaviour, r
 		compact = b.IDTokenText(compact)
 	}
 	return compact, nil
+}
+
+// accessTokenHash is at_hash (OpenID Connect Core 3.1.3.6): half of the hash that the
+// algorithm of the ID token uses, which of EdDSA by Ed25519 is SHA-512.
+func accessTokenHash(alg, accessToken string) string {
+	if alg == "EdDSA" {
+		sum := sha512.Sum512([]byte(accessToken))
+		return base64.RawURLEncoding.EncodeToString(sum[:32])
+	}
+	sum := sha256.Sum256([]byte(accessToken))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 // Sign makes a JWT of claims by RS256 with the current key: a logout token, say.

@@ -121,6 +121,10 @@ func (p *Provider) signingKey(alg string, b Behaviour) (any, string, error) {
 // jwks is the JWK Set (RFC 7517 5).
 func (p *Provider) jwks(w http.ResponseWriter, _ *http.Request, b Behaviour) {
 	keys := p.currentKeys()
+	rsaAlg, otherAlg := "RS256", "PS256"
+	if strings.HasPrefix(b.Alg, "PS") {
+		rsaAlg, otherAlg = b.Alg, "RS256"
+	}
 	var members []any
 	if b.StrangeKeys {
 		members = append(members, strangeKeys...)
@@ -129,14 +133,14 @@ func (p *Provider) jwks(w http.ResponseWriter, _ *http.Request, b Behaviour) {
 		decoys := newKeys(0, sharedRSA()[1])
 		members = append(members,
 			publicKey(decoys.ec, keys.kid("rsa"), "ES256"), publicKey(decoys.ed, keys.kid("rsa"), "EdDSA"),
-			publicKey(decoys.rsa, keys.kid("rsa"), "PS256"))
+			publicKey(decoys.rsa, keys.kid("rsa"), otherAlg))
 	}
 	rsaKey := keys.rsa
 	if b.WeakKey {
 		rsaKey = weakRSA()
 	}
 	for _, key := range []jose.JSONWebKey{
-		publicKey(rsaKey, keys.kid("rsa"), "RS256"),
+		publicKey(rsaKey, keys.kid("rsa"), rsaAlg),
 		publicKey(keys.ec, keys.kid("ec"), "ES256"),
 		publicKey(keys.ed, keys.kid("ed"), "EdDSA"),
 	} {

@@ -32,6 +32,7 @@ const (
 	EndSession    = "end_session"
 	Revocation    = "revocation"
 	Push          = "par"
+	Accounts      = "accounts"
 	Emails        = "userinfo/emails" // of Behaviour.PlainOAuth
 	Claims        = "claims"          // of distributed claims (OIDC Core 5.6.2)
 )
@@ -243,7 +244,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	endpoint := strings.TrimPrefix(path, "/")
 	handlers := map[string]func(http.ResponseWriter, *http.Request, Behaviour){
 		Authorization: p.authorize, Token: p.token, UserInfo: p.userInfo, JWKS: p.jwks,
-		EndSession: p.endSession, Revocation: p.revoke, Push: p.push, Claims: p.claims, Emails: p.emails,
+		EndSession: p.endSession, Revocation: p.revoke, Push: p.push, Accounts: p.accounts, Claims: p.claims, Emails: p.emails,
 	}
 	if path == "/.well-known/openid-configuration" {
 		endpoint, handlers[Discovery] = Discovery, p.discovery

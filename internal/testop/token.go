@@ -26,7 +26,7 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request, b Behaviour) {
 	}
 	switch r.PostForm.Get("grant_type") {
 	case "authorization_code":
-		p.codeGrant(w, r.PostForm, jkt, b)
+		p.codeGrant(w, r, jkt, b)
 	case "refresh_token":
 		p.refreshGrant(w, r.PostForm, jkt, b)
 	default:
@@ -89,7 +89,8 @@ func (b Behaviour) tokenError() int {
 
 // codeGrant is RFC 6749 4.1.3 with RFC 7636 4.6. A code is good once; a second use
 // revokes what the first one gave.
-func (p *Provider) codeGrant(w http.ResponseWriter, form url.Values, jkt string, b Behaviour) {
+func (p *Provider) codeGrant(w http.ResponseWriter, r *http.Request, jkt string, b Behaviour) {
+	form := r.PostForm
 	if b.CodeError != "" {
 		fail(w, b.tokenError(), b.CodeError, "testop")
 		return
@@ -116,7 +117,7 @@ func (p *Provider) codeGrant(w http.ResponseWriter, form url.Values, jkt string,
 		fail(w, http.StatusBadRequest, "invalid_grant", "the code is bound to another key")
 	default:
 		p.mu.Lock()
-		g.jkt = jkt
+		g.jkt, g.certificate = jkt, certificateOf(r)
 		p.mu.Unlock()
 		p.giveTokens(w, g, b, "")
 	}

@@ -3,6 +3,7 @@
 import { createServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import { readFileSync } from 'node:fs';
+import { generateKeyPairSync } from 'node:crypto';
 import { Provider } from 'oidc-provider';
 
 const config = JSON.parse(process.env.E2E_CONFIG);
@@ -18,7 +19,14 @@ const server = config.certificate
 await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
 const issuer = `${config.certificate ? 'https' : 'http'}://127.0.0.1:${server.address().port}`;
 
+// Its own key is RSA for RS256, which FAPI 2.0 does not take.
+const fapi = config.fapi && {
+  jwks: { keys: [{ ...generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' }), kid: 'fapi', alg: 'ES256', use: 'sig' }] },
+  clientDefaults: { id_token_signed_response_alg: 'ES256' },
+};
+
 const provider = new Provider(issuer, {
+  ...fapi,
   clients: config.clients.map((client) => ({
     grant_types: ['authorization_code', 'refresh_token'],
     response_types: ['code'],
@@ -40,7 +48,8 @@ const provider = new Provider(issuer, {
     backchannelLogout: { enabled: true },
     revocation: { enabled: true },
     pushedAuthorizationRequests: { enabled: true },
-    mTLS: { enabled: true, selfSignedTlsClientAuth: true, getCertificate: (ctx) => ctx.socket.getPeerX509Certificate?.() },
+    fapi: { enabled: Boolean(config.fapi), profile: '2.0' },
+    mTLS: { enabled: true, certificateBoundAccessTokens: true, selfSignedTlsClientAuth: true, getCertificate: (ctx) => ctx.socket.getPeerX509Certificate?.() },
     requestObjects: { request: true },
     dPoP: { enabled: true, nonceSecret: Buffer.alloc(32, 'only for tests'), requireNonce: () => Boolean(config.dpop_nonces) },
   },
