@@ -157,6 +157,7 @@ func startCluster(t *testing.T) *cluster {
 		plain.Config.Handler.ServeHTTP(w, r)
 	}))
 	t.Cleanup(c.app.Close)
+	t.Cleanup(func() { close(c.release) }) // or Close waits for it
 	key, password := make([]byte, 32), rand.Text()
 	_, _ = rand.Read(key) // never fails
 	for name, value := range map[string]string{
@@ -345,6 +346,11 @@ func TestRollingRestart(t *testing.T) {
 	stop := make(chan struct{})
 	var served atomic.Int64
 	var load sync.WaitGroup
+	rest := sync.OnceFunc(func() {
+		close(stop)
+		load.Wait()
+	})
+	t.Cleanup(rest)
 	for range 4 {
 		twin := b.Twin()
 		load.Go(func() {
@@ -398,8 +404,7 @@ func TestRollingRestart(t *testing.T) {
 		p.begin()
 		seen(t, p.at(b, "/x"))
 	}
-	close(stop)
-	load.Wait()
+	rest()
 	t.Logf("%d requests", served.Load())
 
 	page = b.Navigate(c.Origin + "/")
