@@ -92,6 +92,19 @@ http://localhost:%s {
 }
 `
 
+// headersSite is plain Caddy that adds to each request what the gate adds.
+const headersSite = `
+http://localhost:%s {
+	reverse_proxy %s {
+		header_up X-Forwarded-User sub-alice
+		header_up X-Forwarded-Email alice@example.com
+		header_up X-Forwarded-Groups staff
+		header_up X-Forwarded-Preferred-Username alice
+		header_down Cache-Control private
+	}
+}
+`
+
 // start brings up provider, application and both Caddys.
 func start(ctx context.Context, o options) (b *bench, err error) {
 	b = &bench{options: o, ports: map[string]string{}, provider: testop.New()}
@@ -125,16 +138,22 @@ func start(ctx context.Context, o options) (b *bench, err error) {
 }
 
 func (b *bench) startPlain(ctx context.Context) (*process, error) {
-	port, err := freePort()
+	caddyfile := fmt.Sprintf(globals, "")
+	var addresses []string
+	for name, site := range map[string]string{"plain": openSite, "headers": headersSite} {
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		b.ports[name] = port
+		addresses = append(addresses, "127.0.0.1:"+port)
+		caddyfile += fmt.Sprintf(site, port, b.upstream)
+	}
+	p, err := startCaddy("plain Caddy", caddyfile, b.options)
 	if err != nil {
 		return nil, err
 	}
-	b.ports["plain"] = port
-	p, err := startCaddy("plain Caddy", fmt.Sprintf(globals, "")+fmt.Sprintf(openSite, port, b.upstream), b.options.cores)
-	if err != nil {
-		return nil, err
-	}
-	return p, p.listening(ctx, "127.0.0.1:"+port)
+	return p, p.listening(ctx, addresses...)
 }
 
 func (b *bench) startGate(ctx context.Context) (*process, error) {
@@ -154,7 +173,7 @@ func (b *bench) startGate(ctx context.Context) (*process, error) {
 		}
 		caddyfile += fmt.Sprintf(gatedSite, port, s.name, s.session, b.upstream)
 	}
-	p, err := startCaddy("gate", caddyfile, b.options.cores)
+	p, err := startCaddy("gate", caddyfile, b.options)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"time"
 
@@ -28,7 +29,8 @@ import (
 	_ "github.com/gatehouse-auth/gatehouse/caddymodule"
 )
 
-// asCaddy makes this program Caddy instead of the benchmark.
+// asCaddy makes this program Caddy instead of the benchmark; as "profiled" it also
+// notes who waits for whom.
 const asCaddy = "GATEHOUSE_BENCH_CADDY"
 
 // options are what the command line says.
@@ -48,7 +50,11 @@ type options struct {
 }
 
 func main() {
-	if os.Getenv(asCaddy) != "" {
+	if as := os.Getenv(asCaddy); as != "" {
+		if as == "profiled" {
+			runtime.SetMutexProfileFraction(1)
+			runtime.SetBlockProfileRate(1000) // nanoseconds
+		}
 		go func() { // who started us holds the other end
 			_, _ = io.Copy(io.Discard, os.Stdin)
 			os.Exit(1)
@@ -73,7 +79,7 @@ func readOptions() options {
 	flag.DurationVar(&o.round, "round", 250*time.Millisecond, "how long one kind of request is sent in one round")
 	flag.IntVar(&o.connections, "connections", 8, "how many connections send requests at once")
 	flag.IntVar(&o.cores, "cores", 1, "GOMAXPROCS of each Caddy")
-	flag.BoolVar(&o.bare, "bare", false, "send no header but Host and Cookie, as load generators do; a browser sends ten more")
+	flag.BoolVar(&o.bare, "bare", false, "send no header but Host and Cookie, as load generators do; a browser sends fourteen more")
 	flag.StringVar(&o.jsonFile, "json", "", "also write the table as JSON to this file")
 	flag.StringVar(&o.only, "only", "", "measure only rows whose name holds this, and what they are compared with")
 	specs := flag.String("spec", "", "files that describe other servers, with commas between: specs/apache.json")

@@ -48,7 +48,11 @@ func startProcess(name, dir string, environment, command []string) (*process, er
 }
 
 // startCaddy runs this program as Caddy with a Caddyfile.
-func startCaddy(name, caddyfile string, cores int) (*process, error) {
+func startCaddy(name, caddyfile string, o options) (*process, error) {
+	as := "unprofiled"
+	if o.profile != "" {
+		as = "profiled"
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -62,7 +66,7 @@ func startCaddy(name, caddyfile string, cores int) (*process, error) {
 		return nil, err
 	}
 	return startProcess(name, dir, []string{
-		asCaddy + "=1", "GOMAXPROCS=" + strconv.Itoa(cores), "DIR=" + dir, "HOME=" + dir,
+		asCaddy + "=" + as, "GOMAXPROCS=" + strconv.Itoa(o.cores), "DIR=" + dir, "HOME=" + dir,
 		"XDG_DATA_HOME=" + filepath.Join(dir, "data"), "XDG_CONFIG_HOME=" + filepath.Join(dir, "config"),
 	}, []string{self, "run", "--config", file, "--adapter", "caddyfile"})
 }

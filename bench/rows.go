@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ type kind struct {
 // when there are any.
 func (b *bench) kinds() []kind {
 	all := []kind{
-		{"gate, cookie of 300 B", "cookie", "/", 300, 1},
+		{"gate, smallest cookie", "cookie", "/", 300, 1},
 		{"gate, cookie of 1 KB", "cookie", "/", 1024, 1},
 		{"gate, cookie of 3 KB", "cookie", "/", 3072, 1},
 		{"gate, cookie, idle_timeout", "idle", "/", 0, 1},
@@ -60,6 +61,10 @@ func (b *bench) rows(ctx context.Context) ([]*row, error) {
 	if err != nil {
 		return nil, err
 	}
+	headers, err := b.row("plain Caddy, sets the same headers", b.plain, "headers", "/", "")
+	if err != nil {
+		return nil, err
+	}
 	open, err := b.row("gate's process, unprotected", b.gate, "unprotected", "/", "")
 	if err != nil {
 		return nil, err
@@ -69,7 +74,7 @@ func (b *bench) rows(ctx context.Context) ([]*row, error) {
 		return nil, err
 	}
 	public.own = open
-	rows := []*row{plain, open}
+	rows := []*row{plain, headers, open}
 	if b.wants(public.name) {
 		rows = append(rows, public)
 	}
@@ -98,6 +103,12 @@ func (b *bench) rows(ctx context.Context) ([]*row, error) {
 		}
 		rows = append(rows, r)
 	}
+	if want := os.Getenv("EXPROWS"); want != "" {
+		rows = slices.DeleteFunc(rows, func(r *row) bool { return !strings.Contains(want, r.name+";") })
+		for _, r := range rows {
+			r.own, r.carrying = nil, nil
+		}
+	}
 	return rows, nil
 }
 
@@ -115,20 +126,23 @@ func (b *bench) row(name string, p *process, site, path, cookie string) (*row, e
 	return &row{name: name, process: p, pids: pids, senders: senders, cookie: len(cookie)}, err
 }
 
-// header is what a browser sends with a request of a page's script, or nothing
-// beside the cookie.
+// header is what Chromium sends with a navigation, or nothing beside the cookie.
 func (b *bench) header(cookie string) http.Header {
 	header := http.Header{
-		"User-Agent":      {"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
-		"Accept":          {"*/*"},
-		"Accept-Language": {"en-US,en;q=0.5"},
-		"Accept-Encoding": {"gzip, deflate, br, zstd"},
-		"Referer":         {"http://localhost/page"},
-		"Connection":      {"keep-alive"},
-		"Sec-Fetch-Dest":  {"empty"},
-		"Sec-Fetch-Mode":  {"cors"},
-		"Sec-Fetch-Site":  {"same-origin"},
-		"Priority":        {"u=4"},
+		"Connection":                {"keep-alive"},
+		"Sec-Ch-Ua":                 {`"Chromium";v="140", "Not=A?Brand";v="24"`},
+		"Sec-Ch-Ua-Mobile":          {"?0"},
+		"Sec-Ch-Ua-Platform":        {`"Linux"`},
+		"Upgrade-Insecure-Requests": {"1"},
+		"User-Agent":                {"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"},
+		"Accept":                    {"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"},
+		"Sec-Fetch-Site":            {"same-origin"},
+		"Sec-Fetch-Mode":            {"navigate"},
+		"Sec-Fetch-User":            {"?1"},
+		"Sec-Fetch-Dest":            {"document"},
+		"Referer":                   {"http://localhost/page"},
+		"Accept-Encoding":           {"gzip, deflate, br, zstd"},
+		"Accept-Language":           {"en-US,en;q=0.9"},
 	}
 	if b.options.bare {
 		header = http.Header{}

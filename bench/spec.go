@@ -125,6 +125,9 @@ func (s *spec) fill(in setting) error {
 // otherRow signs in at another server and opens the connections to it.
 func (b *bench) otherRow(ctx context.Context, p *process) (*row, error) {
 	site := strings.TrimSuffix(p.other.spec.URL, "/")
+	b.provider.Set(func(behaviour *testop.Behaviour) {
+		*behaviour = testop.Behaviour{IDToken: testop.Edit{"groups": groups(1)}}
+	})
 	cookie, err := signIn(ctx, site, "/seen", p.other.spec.Header, b.provider.User.Subject)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.name, err)

@@ -95,7 +95,7 @@ func (id *identity) values(claim string, unverified bool) (values []string, whol
 	}
 	value := id.claim(claim)
 	values = list(value)
-	if claim == "groups" {
+	if claim == "groups" && id.prefixed {
 		for i := range values {
 			values[i] = id.prefix(values[i])
 		}
@@ -172,13 +172,20 @@ func (g *Gate) setIdentity(r *http.Request, id *identity) {
 	}
 }
 
+// plainBytes are those that encodeItem leaves as they are wherever they stand.
+var plainBytes = func() (plain [256]bool) {
+	for c := range plain {
+		plain[c] = c > ' ' && c != ',' && c != '%' && c != 0x7f
+	}
+	return plain
+}()
+
 // encodeItem makes a list item unambiguous: comma, percent, control characters
 // and outer white space are percent-encoded (SEC-26).
 func encodeItem(item string) string {
 	plain := true
 	for i := 0; i < len(item) && plain; i++ {
-		c := item[i]
-		plain = c > ' ' && c != ',' && c != '%' && c != 0x7f || c == ' ' && i > 0 && i < len(item)-1
+		plain = plainBytes[item[i]] || item[i] == ' ' && i > 0 && i < len(item)-1
 	}
 	if plain {
 		return item

@@ -24,6 +24,14 @@ type opened struct {
 // as the newest, and its last use then.
 type seen struct{ at, used time.Time }
 
+// use is the last use; zero where no store on a server was asked.
+func (s *seen) use() time.Time {
+	if s == nil {
+		return time.Time{}
+	}
+	return s.used
+}
+
 // question is "what does this value hold, for this purpose?".
 type question struct {
 	purpose seal.Purpose

@@ -75,9 +75,12 @@ func (m *Manager) usedByCookie(live *Live) time.Time {
 }
 
 // deliverUse sets the cookie of the last use if it is due.
-func (m *Manager) deliverUse(w http.ResponseWriter, live *Live, scope Scope, rest time.Duration) error {
+func (m *Manager) deliverUse(w http.ResponseWriter, live *Live, scope Scope) error {
+	if m.idle == 0 || m.server != nil {
+		return nil
+	}
 	now := m.now()
-	if m.idle == 0 || m.server != nil || now.Sub(live.used) < m.grain() {
+	if now.Sub(live.used) < m.grain() {
 		return nil
 	}
 	payload, err := encodeUse(live.session.ID, now)
@@ -91,7 +94,7 @@ func (m *Manager) deliverUse(w http.ResponseWriter, live *Live, scope Scope, res
 	cookie := m.cookie.cookie(scope, useSuffix)
 	cookie.Value = sealed
 	if m.cookie.Persist {
-		cookie.MaxAge = seconds(rest)
+		cookie.MaxAge = seconds(m.end(live.session).Sub(now))
 	}
 	return emit(w, cookie)
 }

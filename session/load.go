@@ -67,15 +67,20 @@ func (m *Manager) read(ctx context.Context, cookies Cookies, scope Scope) (*Live
 	if host := cookie.session.Host; host != q.purpose.Scope {
 		return nil, fmt.Errorf("%w: of the host %q", ErrUnreadable, host)
 	}
-	return &Live{
-		version: &version{cookie.session, cookie.payload, value},
+	loaded := &struct { // one allocation for both
+		live    Live
+		version version
+	}{version: version{cookie.session, cookie.payload, value}}
+	loaded.live = Live{
+		version: &loaded.version,
 		opened:  cookie,
 		brought: cookie.payload,
 		cookies: cookies,
 		scope:   scope,
 		ring:    ring,
 		used:    used,
-	}, nil
+	}
+	return &loaded.live, nil
 }
 
 // ringFor returns a ring that knows the value's key. A key that is unknown but
@@ -149,12 +154,12 @@ func unopened(err error) error {
 // use if the store keeps that. The cookie remembers the answer decoded, for as
 // long as the store has the same.
 func (m *Manager) lookup(ctx context.Context, q question, cookie *opened) (*opened, time.Time, error) {
-	var last seen
+	var last *seen // what a store on a server answers
 	if m.server != nil {
 		if known := m.recent(cookie); known != nil {
 			return cookie, known.used, nil
 		}
-		last.at = m.now()
+		last = &seen{at: m.now()}
 		var generation uint64
 		var err error
 		generation, last.used, err = m.server.Peek(ctx, cookie.payload)
@@ -168,27 +173,25 @@ func (m *Manager) lookup(ctx context.Context, q question, cookie *opened) (*open
 			last.used = latest(last.used, known.used) // which the store was not there to be told
 		}
 		if cookie.session != nil && cookie.session.Generation == generation {
-			cookie.seen.Store(&last)
+			cookie.seen.Store(last)
 			return cookie, last.used, nil
 		}
 	}
 	data, err := m.store.Load(ctx, cookie.payload)
 	if err != nil {
-		return nil, last.used, storeError(err)
+		return nil, time.Time{}, storeError(err)
 	}
 	if cookie.session != nil && bytes.Equal(cookie.data, data) {
-		return cookie, last.used, nil
+		return cookie, last.use(), nil
 	}
 	s, err := Decode(data)
 	if err != nil {
-		return nil, last.used, fmt.Errorf("%w: %w", ErrUnreadable, err)
+		return nil, time.Time{}, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	cookie = &opened{payload: cookie.payload, data: data, session: s}
-	if m.server != nil {
-		cookie.seen.Store(&last)
-	}
+	cookie.seen.Store(last)
 	m.state.opened.put(q, cookie)
-	return cookie, last.used, nil
+	return cookie, last.use(), nil
 }
 
 // storeError tells a record that is gone from a store that failed (P30).

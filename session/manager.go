@@ -150,13 +150,13 @@ func (m *Manager) end(s *Session) time.Time {
 // was noted is older than a sixteenth of the idle timeout, at least a second.
 // It is called before the answer's header is written.
 func (m *Manager) Deliver(w http.ResponseWriter, live *Live, scope Scope) error {
-	rest := m.end(live.session).Sub(m.now())
 	if string(live.handle) != string(live.brought) {
+		rest := m.end(live.session).Sub(m.now())
 		if err := m.cookie.setSession(w, scope, live.cookies, live.sealed, rest+m.linger); err != nil {
 			return err
 		}
 	}
-	return m.deliverUse(w, live, scope, rest)
+	return m.deliverUse(w, live, scope)
 }
 
 // Clear makes the browser drop the cookies of the session that it brought, with

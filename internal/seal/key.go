@@ -103,7 +103,12 @@ func properID(id string) bool {
 	if id == "" || len(id) > maxIDSize {
 		return false
 	}
-	return strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+	for i := 0; i < len(id); i++ {
+		if c := id[i]; c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return true
 }
 
 // subkey derives the key for one use and kind from a secret (RFC 5869). The
