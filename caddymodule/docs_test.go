@@ -113,7 +113,7 @@ const exampleProvider = `{
 `
 
 // shellCommands begin the lines of blocks that are no Caddyfiles.
-var shellCommands = []string{"go", "./gatehouse", "xcaddy", "curl", "redis-cli"}
+var shellCommands = []string{"go", "./gatehouse", "xcaddy", "curl", "redis-cli", "docker", "kubectl", "helm"}
 
 var (
 	fence       = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$")
