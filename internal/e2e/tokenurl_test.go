@@ -401,7 +401,7 @@ func TestUsersFileRefused(t *testing.T) {
 	}
 }
 
-// Passwords cannot be tried without end, by one address or for one name; and who has the right one gets in, from another
+// SEC-110: passwords cannot be tried without end, by one address or for one name; and who has the right one gets in, from another
 // address, while a name is under attack.
 func TestTokenURLAttempts(t *testing.T) {
 	t.Parallel()
