@@ -402,10 +402,13 @@ func TestIntrospection(t *testing.T) {
 	if !strings.HasPrefix(sent.Header.Get("Authorization"), "Basic ") || sent.PostForm.Get("token_type_hint") != "access_token" || sent.URL.RawQuery != "" {
 		t.Errorf("asked with %v %v", sent.Header, sent.PostForm)
 	}
-	s.p.Set(func(b *testop.Behaviour) { b.Discovery = testop.Edit{"introspection_endpoint": testop.Absent} })
-	without := rp{t: t, p: s.p, client: newClient(t, s.p)}
-	_, err := without.taking(introspect).AccessToken(t.Context(), secret.New("opaque"))
-	wantError(t, err, authflow.ReasonIntrospectionMissing, authflow.Internal)
+	var err error
+	for _, endpoint := range []any{testop.Absent, "http://id.example.com/introspect", "/introspect"} { // RFC 7662 2: https
+		s.p.Set(func(b *testop.Behaviour) { b.Discovery = testop.Edit{"introspection_endpoint": endpoint} })
+		without := rp{t: t, p: s.p, client: newClient(t, s.p)}
+		_, err = without.taking(introspect).AccessToken(t.Context(), secret.New("opaque"))
+		wantError(t, err, authflow.ReasonIntrospectionMissing, authflow.Internal)
+	}
 	calls := s.p.Calls(testop.Introspection)
 	_, err = s.taking().AccessToken(t.Context(), secret.New("opaque"))
 	wantError(t, err, authflow.ReasonIDTokenMalformed, authflow.NoLogin)

@@ -108,7 +108,6 @@ func (c *Client) parseMetadata(body []byte) (*metadata, error) {
 		{"userinfo_endpoint", meta.UserInfoEndpoint, !c.cfg.isPlain()},
 		{"end_session_endpoint", meta.EndSessionEndpoint, true},
 		{"revocation_endpoint", meta.RevocationEndpoint, true},
-		{"introspection_endpoint", meta.IntrospectionEndpoint, true},
 		{"pushed_authorization_request_endpoint", meta.PAREndpoint, true},
 	} {
 		if endpoint.optional && endpoint.address == "" {

@@ -92,6 +92,10 @@ func (c *Client) introspection(ctx context.Context, raw string, audiences []stri
 	if meta.IntrospectionEndpoint == "" {
 		return nil, 0, NewError(ReasonIntrospectionMissing, errors.New("the provider has no introspection_endpoint"))
 	}
+	// Checked here, since no sign-in depends on it.
+	if err := c.cfg.checkEndpoint(meta.IntrospectionEndpoint); err != nil {
+		return nil, 0, NewError(ReasonIntrospectionMissing, fmt.Errorf("introspection_endpoint: %w", err))
+	}
 	accept := "application/json"
 	if c.cfg.IntrospectionAlg != "" {
 		accept = mediaTypeIntrospection

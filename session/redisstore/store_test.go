@@ -337,7 +337,7 @@ func TestConfig(t *testing.T) {
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for range 1500 {
+	for range 6000 { // a sentinel that has lost its stride for lack of a processor waits for half a minute (TILT)
 		if holds() {
 			return
 		}

@@ -22,7 +22,7 @@ const issuer = `${config.certificate ? 'https' : 'http'}://127.0.0.1:${server.ad
 // Its own key is RSA for RS256, which FAPI 2.0 does not take.
 const fapi = config.fapi && {
   jwks: { keys: [{ ...generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' }), kid: 'fapi', alg: 'ES256', use: 'sig' }] },
-  clientDefaults: { id_token_signed_response_alg: 'ES256' },
+  clientDefaults: { id_token_signed_response_alg: 'ES256', introspection_signed_response_alg: 'ES256' },
 };
 
 const provider = new Provider(issuer, {
