@@ -41,7 +41,7 @@ func (p *person) subject() string { return "sub-" + p.name }
 // step does one thing.
 func (p *person) step() {
 	p.book.add("steps")
-	time.Sleep(time.Duration(20+p.random.IntN(300)) * time.Millisecond)
+	time.Sleep(time.Duration(10+p.random.IntN(200)) * time.Millisecond)
 	i, what := p.random.IntN(len(p.gates)), p.random.IntN(100)
 	switch {
 	case what < 5:
@@ -50,11 +50,11 @@ func (p *person) step() {
 		p.haunt(i, p.ghosts[p.random.IntN(len(p.ghosts))])
 	case p.browser == nil:
 		p.signIn(i)
-	case p.leaving, what < 29:
+	case p.leaving, what < 26:
 		p.endedByProvider(i)
-	case what < 33:
+	case what < 27:
 		p.signOut(i)
-	case what < 45:
+	case what < 42:
 		p.burst(2 + p.random.IntN(8))
 	case what < 60:
 		p.live(i, p.browser.send(p.book.Now, navigate, p.at(i)))

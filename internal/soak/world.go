@@ -71,7 +71,7 @@ http://localhost:{$PORT} {
 }
 `
 
-// behave sets what the provider does: tokens of three seconds, and faults. It notes
+// behave sets what the provider does: tokens of two seconds, and faults. It notes
 // whose refresh token it has spent.
 func (w *world) behave(faults map[string]testop.Fault) {
 	noted := testop.Change(func(right any) any {
@@ -81,7 +81,7 @@ func (w *world) behave(faults map[string]testop.Fault) {
 		return right
 	})
 	w.provider.Set(func(b *testop.Behaviour) {
-		*b = testop.Behaviour{AccessTokenLifetime: 3 * time.Second, RefreshedIDToken: testop.Edit{"sub": noted}, Faults: faults}
+		*b = testop.Behaviour{AccessTokenLifetime: 2 * time.Second, RefreshedIDToken: testop.Edit{"sub": noted}, Faults: faults}
 	})
 }
 
