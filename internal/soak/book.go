@@ -128,10 +128,9 @@ func (b *book) rotated(subject string) {
 }
 
 // lostInFlight tells whether a session that began at since may be lost: its refresh
-// was answered, and a process that had the answer was killed before it could have
-// handed it on.
-func (b *book) lostInFlight(subject string, since time.Time) bool {
-	const handedOn = 2 * time.Second // with nothing in the way
+// was answered, and a process was killed before the answer could have been handed
+// on, which takes no longer than handedOn with nothing in the way.
+func (b *book) lostInFlight(subject string, since time.Time, handedOn time.Duration) bool {
 	b.mu.Lock()
 	at, ok := b.refreshed[subject]
 	kills := slices.DeleteFunc(slices.Clone(b.faults), func(f *fault) bool { return f.kind != killGate && f.kind != providerDown })

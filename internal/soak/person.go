@@ -115,7 +115,7 @@ func (p *person) live(i int, a answer) {
 	case a.err == nil && a.status == http.StatusOK:
 		p.book.violation("gate %d: %s is taken for %q", i, p.name, a.body)
 	case a.err == nil && (a.status == http.StatusUnauthorized || a.status/100 == 3):
-		if p.book.lostInFlight(p.subject(), p.since) {
+		if p.book.lostInFlight(p.subject(), p.since, p.recovery) {
 			p.book.add(lost)
 		} else {
 			p.book.violation("gate %d: the session of %s, %s old, is gone: %s", i, p.name, a.from.Sub(p.since).Round(time.Millisecond), a)
@@ -228,5 +228,6 @@ func (a answer) String() string {
 	if a.err != nil {
 		return a.err.Error()
 	}
-	return fmt.Sprintf("%d %s %s, after %s", a.status, a.reason(), a.header.Get("Location"), a.to.Sub(a.from).Round(time.Millisecond))
+	to, _, _ := strings.Cut(a.header.Get("Location"), "?") // the rest is long and random
+	return fmt.Sprintf("%d %s %s, after %s", a.status, a.reason(), to, a.to.Sub(a.from).Round(time.Millisecond))
 }
