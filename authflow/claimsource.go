@@ -32,7 +32,7 @@ func (c *Client) addSources() {
 			continue
 		}
 		source := &Client{http: c.http, cfg: Config{
-			Issuer: issuer, keysOnly: true, Reach: c.cfg.Reach,
+			Issuer: issuer, KeysOnly: true, Reach: c.cfg.Reach,
 			Leeway: c.cfg.Leeway, Now: c.cfg.Now, Logger: c.cfg.Logger,
 		}}
 		source.prepare()

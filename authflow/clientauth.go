@@ -147,6 +147,11 @@ func (c *Client) withSecret(style oauth2.AuthStyle) (clientAuth, error) {
 // token request is (RFC 9126 2.1, RFC 7009 2.1), and returns the answer's body.
 // It is a request of its own each time it is called. refused is the reason if the provider does not take it.
 func (c *Client) post(ctx context.Context, client *http.Client, meta *metadata, endpoint string, form url.Values, refused Reason) ([]byte, error) {
+	return c.postFor(ctx, client, meta, endpoint, "", form, refused)
+}
+
+// postFor is post for an answer of a media type, "" for any.
+func (c *Client) postFor(ctx context.Context, client *http.Client, meta *metadata, endpoint, accept string, form url.Values, refused Reason) ([]byte, error) {
 	auth, err := c.clientAuth(meta)
 	if err != nil {
 		return nil, err
@@ -161,6 +166,9 @@ func (c *Client) post(ctx context.Context, client *http.Client, meta *metadata, 
 		return nil, NewError(refused, fmt.Errorf("make request: %w", err))
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if accept != "" {
+		req.Header.Set("Accept", accept)
+	}
 	if auth.style == oauth2.AuthStyleInHeader { // RFC 6749 2.3.1
 		req.SetBasicAuth(url.QueryEscape(c.cfg.ClientID), url.QueryEscape(auth.secret.Reveal()))
 	}

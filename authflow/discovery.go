@@ -22,6 +22,7 @@ type metadata struct {
 	UserInfoEndpoint      string   `json:"userinfo_endpoint"`                     // "" if there is none
 	EndSessionEndpoint    string   `json:"end_session_endpoint"`                  // "" if there is none
 	RevocationEndpoint    string   `json:"revocation_endpoint"`                   // "" if there is none
+	IntrospectionEndpoint string   `json:"introspection_endpoint"`                // "" if there is none
 	PAREndpoint           string   `json:"pushed_authorization_request_endpoint"` // "" if there is none
 	PARRequired           bool     `json:"require_pushed_authorization_requests"`
 	ClientAuthMethods     []string `json:"token_endpoint_auth_methods_supported"`
@@ -85,6 +86,9 @@ func (c *Client) parseMetadata(body []byte) (*metadata, error) {
 	if err := json.Unmarshal(body, &meta); err != nil {
 		return nil, fmt.Errorf("decode metadata: %w", err)
 	}
+	if c.cfg.KeysOnly { // what stands there besides need not be addresses
+		meta = metadata{Issuer: meta.Issuer, JWKSURI: meta.JWKSURI, SigningAlgs: meta.SigningAlgs}
+	}
 	if err := meta.useAliases(c.cfg.MutualTLS); err != nil {
 		return nil, err
 	}
@@ -98,12 +102,13 @@ func (c *Client) parseMetadata(body []byte) (*metadata, error) {
 		name, address string
 		optional      bool
 	}{
-		{"authorization_endpoint", meta.AuthorizationEndpoint, c.cfg.keysOnly},
-		{"token_endpoint", meta.TokenEndpoint, c.cfg.keysOnly},
+		{"authorization_endpoint", meta.AuthorizationEndpoint, c.cfg.KeysOnly},
+		{"token_endpoint", meta.TokenEndpoint, c.cfg.KeysOnly},
 		{"jwks_uri", meta.JWKSURI, c.cfg.isPlain()},
 		{"userinfo_endpoint", meta.UserInfoEndpoint, !c.cfg.isPlain()},
 		{"end_session_endpoint", meta.EndSessionEndpoint, true},
 		{"revocation_endpoint", meta.RevocationEndpoint, true},
+		{"introspection_endpoint", meta.IntrospectionEndpoint, true},
 		{"pushed_authorization_request_endpoint", meta.PAREndpoint, true},
 	} {
 		if endpoint.optional && endpoint.address == "" {

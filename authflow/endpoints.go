@@ -49,6 +49,9 @@ func (cfg Config) validateEndpoints() error {
 	}
 	for _, name := range cfg.needed() {
 		if cfg.lacks(name) {
+			if cfg.isPlain() {
+				return fmt.Errorf("endpoint %s: missing; of a provider that is plain OAuth 2.0 nothing is discovered", name)
+			}
 			return fmt.Errorf("discovery: off, but there is no endpoint %s", name)
 		}
 	}

@@ -23,6 +23,7 @@ func (m *metadata) useAliases(mutualTLS bool) error {
 		{&m.UserInfoEndpoint, aliases.UserInfoEndpoint},
 		{&m.PAREndpoint, aliases.PAREndpoint},
 		{&m.RevocationEndpoint, aliases.RevocationEndpoint},
+		{&m.IntrospectionEndpoint, aliases.IntrospectionEndpoint},
 	} {
 		if endpoint.alias != "" {
 			*endpoint.address = endpoint.alias

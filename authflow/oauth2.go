@@ -54,7 +54,7 @@ func (cfg Config) validateScopes() error {
 // needed are the endpoints without which nobody can sign in.
 func (cfg Config) needed() []string {
 	switch {
-	case cfg.keysOnly:
+	case cfg.KeysOnly:
 		return []string{"jwks"}
 	case cfg.isPlain():
 		return []string{"authorization", "token", "userinfo"}

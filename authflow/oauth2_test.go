@@ -237,7 +237,7 @@ func TestPlainOAuthConfig(t *testing.T) {
 	}{
 		"right":            {func(*authflow.Config) {}, ""},
 		"openid":           {func(c *authflow.Config) { c.Scopes = []string{"openid"} }, "scopes:"},
-		"no userinfo":      {func(c *authflow.Config) { delete(c.Endpoints, "userinfo") }, "discovery:"},
+		"no userinfo":      {func(c *authflow.Config) { delete(c.Endpoints, "userinfo") }, "endpoint userinfo: missing"},
 		"userinfo off":     {func(c *authflow.Config) { c.Endpoints["userinfo"] = "off" }, "endpoint userinfo:"},
 		"signed userinfo":  {func(c *authflow.Config) { c.UserInfoAlg = "RS256" }, "userinfo_signed_response_alg:"},
 		"a scope is two":   {func(c *authflow.Config) { c.Scopes = []string{"a b"} }, "scopes:"},

@@ -102,6 +102,14 @@ type Config struct {
 	// signed by it is then refused. Default: answers are JSON, and signed ones are
 	// refused.
 	UserInfoAlg string
+	// IntrospectionAlg is the algorithm by which introspection answers are signed, if
+	// this client was registered for that (introspection_signed_response_alg, RFC 9701
+	// 6): one of those of SigningAlgs. An answer that is not signed by it is then
+	// refused. Default: answers are JSON, and signed ones are refused.
+	IntrospectionAlg string
+	// KeysOnly means that this issuer's tokens are verified and nobody signs in at it:
+	// of its metadata only jwks_uri is read.
+	KeysOnly bool
 	// SubjectFrom is the path (see [Claims.Lookup]) of what says in a UserInfo
 	// answer who somebody is, a text or a whole number, at a provider that is plain
 	// OAuth 2.0: it issues no ID token, and UserInfo is asked at every sign-in and
@@ -137,9 +145,6 @@ type Config struct {
 	Now func() time.Time
 	// Logger gets what goes wrong in the background. Default: nothing is logged.
 	Logger *slog.Logger
-
-	// keysOnly: of this issuer nothing is used but its keys.
-	keysOnly bool
 }
 
 // signingAlgs are the algorithms that Config.SigningAlgs can name: asymmetric
@@ -147,6 +152,9 @@ type Config struct {
 var signingAlgs = []string{
 	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
 }
+
+// SigningAlgs returns what Config.SigningAlgs can name.
+func SigningAlgs() []string { return slices.Clone(signingAlgs) }
 
 // Client is one client at one provider. It keeps what the provider publishes
 // and nothing about anyone who signs in (SEC-61); it is safe for concurrent use.
@@ -231,7 +239,7 @@ func (cfg Config) validate() error {
 			return fmt.Errorf("signing_algs: %q is none of %s", alg, strings.Join(signingAlgs, ", "))
 		}
 	}
-	if err := cmp.Or(cfg.validateRequest(), cfg.validateEndpoints(), cfg.validateReach(), cfg.validateUserInfoAlg(), cfg.validateAsked(), cfg.validateClaimSources()); err != nil {
+	if err := cmp.Or(cfg.validateRequest(), cfg.validateEndpoints(), cfg.validateReach(), cfg.validateUserInfoAlg(), cfg.validateIntrospectionAlg(), cfg.validateAsked(), cfg.validateClaimSources()); err != nil {
 		return err
 	}
 	if cfg.UserInfo < UserInfoOff || cfg.UserInfo > UserInfoRequired {

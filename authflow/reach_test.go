@@ -50,7 +50,7 @@ func public(b *testop.Behaviour) {
 	})
 	b.Discovery = testop.Edit{
 		"issuer": public, "authorization_endpoint": public, "token_endpoint": public, "jwks_uri": public,
-		"userinfo_endpoint": public, "end_session_endpoint": public, "revocation_endpoint": public,
+		"userinfo_endpoint": public, "end_session_endpoint": public, "revocation_endpoint": public, "introspection_endpoint": public,
 		"pushed_authorization_request_endpoint": public,
 	}
 	b.IDToken = testop.Edit{"iss": publicIssuer}

@@ -45,6 +45,13 @@ const (
 	ReasonRefreshRefused      Reason = "refresh_refused"          // invalid_grant for a refresh token
 )
 
+// The token endpoint of our own (RFC 6749 4.3, 5.2; RFC 7009 2.1).
+const (
+	ReasonTokenRequest Reason = "token_request_malformed" // no form, a parameter twice or missing
+	ReasonGrantType    Reason = "grant_type_unsupported"  // not password
+	ReasonScopeRefused Reason = "scope_refused"           // not a scope, or none of this user's
+)
+
 // The ID token, in the order of its checks (OIDC Core 3.1.3.7).
 const (
 	ReasonIDTokenMissing   Reason = "id_token_missing"
@@ -92,6 +99,21 @@ const (
 	ReasonRevocation    Reason = "revocation_failed"
 )
 
+// The access token that a request brings (RFC 6750, RFC 9068 4, RFC 7662, RFC 8705
+// 3, RFC 9449 4.3, 7), besides those that it shares with the ID token.
+const (
+	ReasonTokenKind            Reason = "token_kind_refused"    // an ID token, a logout token, or a JWT that does not say what it is
+	ReasonTokenIssuer          Reason = "token_issuer_unknown"  // iss is none of the issuers that count
+	ReasonTokenInactive        Reason = "token_inactive"        // introspection: not active
+	ReasonIntrospection        Reason = "introspection_failed"  // the endpoint refuses us, or its answer is none
+	ReasonIntrospectionMissing Reason = "introspection_missing" // the provider has no such endpoint
+	ReasonTokenBinding         Reason = "token_binding_refused" // bound, and sent as if it were not; or the reverse
+	ReasonTokenCertificate     Reason = "token_certificate_mismatch"
+	ReasonProof                Reason = "dpop_proof_refused"
+	ReasonProofUsed            Reason = "dpop_proof_used" // its jti was there before
+	ReasonProofNonce           Reason = "dpop_nonce_needed"
+)
+
 // UserInfo (OIDC Core 5.3), discovery (OIDC Discovery 4) and logout (OIDC
 // RP-Initiated Logout 2).
 const (
@@ -115,6 +137,7 @@ const (
 	publicSetup    = "Signing in is not set up correctly on this site."
 	publicOver     = "Your session is over. Please sign in again."
 	publicNoLogout = "The sign-in service offers no sign-out."
+	publicToken    = "This access token is not accepted here."
 	publicNotEnded = "This site does not accept that logout request."
 )
 
@@ -157,6 +180,10 @@ var verdicts = map[Reason]verdict{
 	ReasonCodeRefused:         {BadRequest, publicRestart},
 	ReasonRefreshRefused:      {NoLogin, publicOver},
 
+	ReasonTokenRequest: {BadRequest, "This is not a token request: it is a POST of one form, with each parameter once."},
+	ReasonGrantType:    {BadRequest, "Tokens are given for a name and a password alone: grant_type=password."},
+	ReasonScopeRefused: {BadRequest, "This user cannot have that scope."},
+
 	ReasonIDTokenMissing:   {Provider, publicRejected},
 	ReasonIDTokenMalformed: {Provider, publicRejected},
 	ReasonIDTokenHeader:    {Provider, publicRejected},
@@ -192,6 +219,17 @@ var verdicts = map[Reason]verdict{
 	ReasonTokenID:       {BadRequest, publicNotEnded},
 	ReasonLogoutUsed:    {BadRequest, publicNotEnded},
 	ReasonRevocation:    {Provider, publicRejected},
+
+	ReasonTokenKind:            {NoLogin, publicToken},
+	ReasonTokenIssuer:          {NoLogin, publicToken},
+	ReasonTokenInactive:        {NoLogin, publicToken},
+	ReasonIntrospection:        {Provider, publicSetup},
+	ReasonIntrospectionMissing: {Internal, publicSetup},
+	ReasonTokenBinding:         {NoLogin, publicToken},
+	ReasonTokenCertificate:     {NoLogin, publicToken},
+	ReasonProof:                {NoLogin, publicToken},
+	ReasonProofUsed:            {NoLogin, publicToken},
+	ReasonProofNonce:           {NoLogin, publicToken},
 
 	ReasonUserInfo:        {Provider, publicRejected},
 	ReasonUserInfoMissing: {Provider, publicSetup},

@@ -80,7 +80,7 @@ type strictTransport struct{ base http.RoundTripper }
 func (t strictTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	accepts := req.Header.Get("Accept")
-	wantsJWT := accepts == mediaTypeJWT || accepts == mediaTypeClaims
+	wantsJWT := accepts == mediaTypeJWT || accepts == mediaTypeClaims || accepts == mediaTypeIntrospection
 	if !wantsJWT && accepts != mediaTypeList {
 		req.Header.Set("Accept", "application/json")
 	}
@@ -94,7 +94,7 @@ func (t strictTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
 	if wantsJWT && succeeded(resp) {
-		if accepts == mediaTypeJWT && !isJWT(resp) || len(body) > maxBody {
+		if accepts != mediaTypeClaims && mediaTypeOf(resp) != accepts || len(body) > maxBody {
 			return nil, errNoJWT
 		}
 		resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -105,7 +105,7 @@ func (t strictTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if _, err := DecodeClaims(body); err != nil {
 		if succeeded(resp) {
-			if isJWT(resp) {
+			if is := mediaTypeOf(resp); is == mediaTypeJWT || is == mediaTypeIntrospection {
 				return nil, errJWT
 			}
 			return nil, err
@@ -123,10 +123,13 @@ func (t strictTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 // succeeded tells whether the status is 2xx.
 func succeeded(resp *http.Response) bool { return resp.StatusCode/100 == 2 }
 
-// isJWT tells whether the answer says that it is a JWT (OIDC Core 5.3.2).
-func isJWT(resp *http.Response) bool {
+// mediaTypeOf is what the answer says that it is, "" if nothing that can be read.
+func mediaTypeOf(resp *http.Response) string {
 	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	return err == nil && mediaType == mediaTypeJWT
+	if err != nil {
+		return ""
+	}
+	return mediaType
 }
 
 // EndpointError is how an endpoint of the provider refused.

@@ -53,6 +53,8 @@ type App struct {
 	// matched are those of them that matchers read, which belong to no gate. It does
 	// not change once requests are served.
 	matched []string
+	// users are the files of users by path.
+	users map[string]*provider
 	// domains are the terms of sessions by shared cookie scope.
 	domains map[string]sessionTerms
 	// configured are the keys that session settings of this configuration hold.
@@ -73,6 +75,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.logger, a.slogger, a.load = ctx.Logger(), ctx.Slogger(), rand.Text()
 	a.needs = map[string]struct{}{"email_verified": {}}
 	a.tokens = make(map[tokenNeed]struct{})
+	a.users = make(map[string]*provider)
 	a.domains = make(map[string]sessionTerms)
 	var err error
 	if a.durable, err = acquireDurable(ctx.Storage(), a.logger); err != nil {

@@ -43,6 +43,7 @@ func init() {
 //			claim         <name> from <path>
 //			user_claim    <claim>
 //			userinfo_signed_response_alg <algorithm>
+//			introspection_signed_response_alg <algorithm>
 //			refresh_interval  <duration>
 //			discovery         off
 //			endpoint          <name> <URL>|off
@@ -159,7 +160,8 @@ func providerWords(p *ProviderConfig) vocabulary {
 		"forward_proxy_url":  one(&p.ForwardProxyURL),
 		"reach":              one(&p.Reach),
 
-		"userinfo_signed_response_alg": one(&p.UserInfoSignedResponseAlg),
+		"userinfo_signed_response_alg":      one(&p.UserInfoSignedResponseAlg),
+		"introspection_signed_response_alg": one(&p.IntrospectionSignedResponseAlg),
 
 		"insecure_unverified_email": flag(&p.InsecureUnverifiedEmail),
 		"insecure_skip_tls_verify":  flag(&p.InsecureSkipTLSVerify),

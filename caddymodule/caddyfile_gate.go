@@ -34,6 +34,20 @@ var providerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 //		require           [<matcher>] acr <value>...
 //		require           [<matcher>] max_age <duration>
 //		public            <path>...
+//		bearer {
+//			audience       <value>...
+//			audience_claim <claim>
+//			issuer         <URL>...
+//			scopes         <scope>...
+//			alg            <algorithm>...
+//			any_type
+//			introspect
+//			only
+//			require_bound
+//			dpop_nonce
+//		}
+//		users             <file>
+//		preflight         pass|reject
 //		unauthenticated   login|reject|pass
 //		report_only
 //		headers           forwarded|remote|off
@@ -139,7 +153,7 @@ func checkGate(h httpcaddyfile.Helper, gate *Gate) error {
 		if err := gate.Provider.checkProfile(); err != nil {
 			return h.WrapErr(err)
 		}
-	} else if len(global.Providers) == 0 {
+	} else if len(global.Providers) == 0 && gate.Users == "" {
 		return h.Err("no provider: write the issuer's URL behind gatehouse, or a provider into the global option gatehouse")
 	}
 	for _, name := range gate.Providers {
@@ -165,6 +179,9 @@ func gateWords(h httpcaddyfile.Helper, g *GateConfig) vocabulary {
 		"deny":              {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseRule(h, d, &g.Deny) }},
 		"require":           {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseRequire(h, d, g) }},
 		"public":            {repeat: true, parse: many(&g.Public).parse},
+		"users":             one(&g.Users),
+		"bearer":            {parse: func(d *caddyfile.Dispenser) error { return parseBearer(d, g) }},
+		"preflight":         oneOf(&g.Preflight, "pass", "reject"),
 		"unauthenticated":   oneOf(&g.Unauthenticated, "login", "reject", "pass"),
 		"report_only":       flag(&g.ReportOnly),
 		"headers":           oneOf(&g.Headers, "forwarded", "remote", "off"),
@@ -184,6 +201,35 @@ func parseSiteSession(d *caddyfile.Dispenser, g *GateConfig) error {
 	}
 	g.Session = new(SessionConfig)
 	return parseBlock(d, sessionWords(g.Session))
+}
+
+func parseBearer(d *caddyfile.Dispenser, g *GateConfig) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	g.Bearer = new(BearerConfig)
+	if err := parseBlock(d, bearerWords(g.Bearer)); err != nil {
+		return err
+	}
+	if len(g.Bearer.Audience) == 0 {
+		return d.Err("bearer needs audience")
+	}
+	return nil
+}
+
+func bearerWords(b *BearerConfig) vocabulary {
+	return vocabulary{
+		"audience":       many(&b.Audience),
+		"audience_claim": one(&b.AudienceClaim),
+		"issuer":         many(&b.Issuer),
+		"scopes":         many(&b.Scopes),
+		"alg":            many(&b.Alg),
+		"any_type":       flag(&b.AnyType),
+		"introspect":     flag(&b.Introspect),
+		"only":           flag(&b.Only),
+		"require_bound":  flag(&b.RequireBound),
+		"dpop_nonce":     flag(&b.DPoPNonce),
+	}
 }
 
 func parsePages(d *caddyfile.Dispenser, g *GateConfig) error {

@@ -146,7 +146,7 @@ func (g *Gate) serveKeys(w http.ResponseWriter, r *http.Request, v *visit) error
 			keys = append(keys, more...)
 		}
 	}
-	if g.app.asserts() {
+	if g.app.asserts() || g.app.issues() {
 		more, err := g.app.assertionKeys(r.Context(), g.keys)
 		if err != nil {
 			return g.fail(w, r, v, err)

@@ -94,6 +94,11 @@ type ProviderConfig struct {
 	// RS256, ES256, ... Default: answers are JSON, and signed ones are refused.
 	UserInfoSignedResponseAlg string `json:"userinfo_signed_response_alg,omitempty"`
 
+	// The algorithm that introspection answers are signed with, if the client is
+	// registered for that (RFC 9701 6). Default: answers are JSON, and signed ones
+	// are refused.
+	IntrospectionSignedResponseAlg string `json:"introspection_signed_response_alg,omitempty"`
+
 	// How long after a sign-in or a refresh the next refresh is due, if the access
 	// token does not expire earlier. Default: when the access token expires.
 	RefreshInterval caddy.Duration `json:"refresh_interval,omitempty"`
@@ -246,6 +251,30 @@ type PagesConfig struct {
 	Color string `json:"color,omitempty"`
 }
 
+// BearerConfig says which access tokens a site takes (RFC 6750, RFC 9068).
+type BearerConfig struct {
+	// The names of this site of which a token must be for one (aud). Needed.
+	Audience []string `json:"audience,omitempty"`
+	// The claim that says whom a token is for. Default: aud.
+	AudienceClaim string `json:"audience_claim,omitempty"`
+	// Further issuers, at which nobody signs in here.
+	Issuer []string `json:"issuer,omitempty"`
+	// The scopes that every token must have. Default: none.
+	Scopes []string `json:"scopes,omitempty"`
+	// The algorithms that tokens may be signed with. Default: those of ID tokens.
+	Alg []string `json:"alg,omitempty"`
+	// Take JWTs whose typ does not say that they are access tokens.
+	AnyType bool `json:"any_type,omitempty"`
+	// Ask the provider about tokens that are no JWTs (RFC 7662).
+	Introspect bool `json:"introspect,omitempty"`
+	// Take tokens only, no sessions.
+	Only bool `json:"only,omitempty"`
+	// Take only tokens that are bound to a key or a certificate.
+	RequireBound bool `json:"require_bound,omitempty"`
+	// Ask for a nonce of ours in DPoP proofs.
+	DPoPNonce bool `json:"dpop_nonce,omitempty"`
+}
+
 // GateConfig is what one `gatehouse` directive says.
 type GateConfig struct {
 	// The requests that need a session. All the same, every request is cleaned
@@ -290,6 +319,18 @@ type GateConfig struct {
 
 	// Paths that need no sign-in, as Caddy's path matcher reads them.
 	Public []string `json:"public,omitempty"`
+
+	// The access tokens that count here instead of a session. Default: none.
+	Bearer *BearerConfig `json:"bearer,omitempty"`
+
+	// The file of the users that get access tokens for a name and a password, at the
+	// endpoint `token`: a line each, with name, hash and groups, followed without a
+	// reload. Default: there are none.
+	Users string `json:"users,omitempty"`
+
+	// What happens to a CORS preflight, which brings no credentials: "pass" (on,
+	// without identity) or "reject" (it is judged as any request). Default: reject.
+	Preflight string `json:"preflight,omitempty"`
 
 	// What happens to a request without a session: "login" (navigations sign
 	// in, all else gets 401), "reject" (401) or "pass" (on, without identity).

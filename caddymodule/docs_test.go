@@ -113,7 +113,7 @@ const exampleProvider = `{
 `
 
 // shellCommands begin the lines of blocks that are no Caddyfiles.
-var shellCommands = []string{"go", "./gatehouse", "xcaddy", "curl", "redis-cli"}
+var shellCommands = []string{"go", "./gatehouse", "xcaddy", "curl", "redis-cli", "docker", "kubectl", "helm"}
 
 var (
 	fence       = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$")
@@ -145,6 +145,10 @@ func examples(t *testing.T) []example {
 			case language == "caddyfile": // of a Caddy without the gate
 				if _, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(block), map[string]any{"filename": "Caddyfile"}); err != nil {
 					t.Errorf("%s: %v", where, err)
+				}
+			case language == "users":
+				if _, err := parseUsers([]byte(block)); err != nil {
+					t.Errorf("%s: line %v", where, err)
 				}
 			case language == "nginx": // a test of internal/e2e runs it
 			case language == "yaml":
@@ -216,6 +220,9 @@ func TestReasonsPageHasEveryReason(t *testing.T) {
 	sources := parseSources(t)
 	for name, reason := range constants(t, "error.go") {
 		statuses[reason] = answered(sources, name)
+	}
+	for reason, answer := range tokenCodes {
+		statuses[reason] = []int{answer.status}
 	}
 	for reason, want := range statuses {
 		row := documented[string(reason)]

@@ -21,6 +21,9 @@ import (
 // browser sent it: a rewrite does not move them.
 func (g *Gate) endpoint(r *http.Request) (string, bool) {
 	u := originalURL(r)
+	if below, ours := strings.CutPrefix(u.EscapedPath(), resourceMetadataPath); ours && g.bearer != nil && (below == "" || below[0] == '/') {
+		return resourceMetadataPath + below, true
+	}
 	if below, ours := strings.CutPrefix(u.EscapedPath(), g.basePath+"/auth/"); ours {
 		return "auth/" + below, true // of the request that is asked about, byte for byte
 	}
@@ -41,6 +44,12 @@ func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, n
 		}
 		return g.serveAuth(w, r, v, "/"+below)
 	}
+	if path, is := strings.CutPrefix(name, resourceMetadataPath); is {
+		return g.serveResourceMetadata(w, r, v, path)
+	}
+	if len(g.providers) == 0 && isSignInEndpoint(name) {
+		name = ""
+	}
 	switch name {
 	case "auth":
 		return g.serveAuth(w, r, v, "")
@@ -60,6 +69,14 @@ func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, n
 		return g.serveSession(w, r, v)
 	case "userinfo":
 		return g.serveUserinfo(w, r, v)
+	case "token":
+		if g.users != nil {
+			return g.serveToken(w, r, v)
+		}
+	case "revoke":
+		if g.users != nil {
+			return g.serveRevoke(w, r, v)
+		}
 	case "jwks":
 		return g.serveKeys(w, r, v)
 	case "ping":
@@ -304,11 +321,11 @@ func (g *Gate) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit) e
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
 		return g.fail(w, r, v, crossOriginProblem("userinfo for another site"))
 	}
-	live, p, err := g.signedIn(r, v)
+	s, p, err := g.callingAs(r, v)
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}
-	who := &identity{session: live.Session(), provider: p, prefixed: len(g.providers) > 1}
+	who := &identity{session: s, provider: p, prefixed: len(g.speakers) > 1}
 	claims := make(map[string]any)
 	for _, name := range g.app.needed() {
 		if value := plainValue(who.claim(name)); value != nil && !(name == "email" && who.email() == "") {
@@ -317,8 +334,8 @@ func (g *Gate) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit) e
 	}
 	groups, _ := who.values("groups", false)
 	return writeJSON(w, http.StatusOK, userinfoBody{
-		User: who.user(), Email: who.email(), Groups: groups, Provider: p.name, Subject: live.Session().Subject,
-		Expires: live.Session().Expires.UTC().Truncate(time.Second), Claims: claims,
+		User: who.user(), Email: who.email(), Groups: groups, Provider: p.name, Subject: s.Subject,
+		Expires: s.Expires.UTC().Truncate(time.Second), Claims: claims,
 	})
 }
 
@@ -331,6 +348,26 @@ type userinfoBody struct {
 	Subject  string         `json:"sub"`
 	Expires  time.Time      `json:"expires"`
 	Claims   map[string]any `json:"claims"`
+}
+
+// callingAs finds who is calling, by access token or session, without judging the
+// rules.
+func (g *Gate) callingAs(r *http.Request, v *visit) (*session.Session, *provider, error) {
+	if v.brought != nil {
+		who, err := v.openToken(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		return who.session, who.issuer, nil
+	}
+	if !v.takesSessions() {
+		return nil, nil, tokensOnly()
+	}
+	live, p, err := g.signedIn(r, v)
+	if err != nil {
+		return nil, nil, err
+	}
+	return live.Session(), p, nil
 }
 
 // signedIn finds the session and its provider, without judging the rules: who

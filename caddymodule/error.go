@@ -45,6 +45,11 @@ const (
 	ReasonUnknownProvider  authflow.Reason = "unknown_provider"
 	ReasonACRRequired      authflow.Reason = "acr_required"
 	ReasonAuthTooOld       authflow.Reason = "auth_too_old"
+	ReasonTokenMalformed   authflow.Reason = "token_malformed"
+	ReasonScope            authflow.Reason = "insufficient_scope"
+	ReasonPasswordRefused  authflow.Reason = "password_refused"
+	ReasonTooManyAttempts  authflow.Reason = "too_many_attempts"
+	ReasonPasswordsBusy    authflow.Reason = "password_checks_busy"
 	ReasonAskedUnknown     authflow.Reason = "original_request_unknown"
 	ReasonMatcherFailed    authflow.Reason = "matcher_failed"
 	ReasonMethodRefused    authflow.Reason = "method_refused"
@@ -117,6 +122,7 @@ func sessionProblem(err error) *authflow.Error {
 // fail answers a request with an error: logged once, and shown as page or JSON,
 // or left to Caddy's handle_errors.
 func (g *Gate) fail(w http.ResponseWriter, r *http.Request, v *visit, err error) error {
+	v.deciding = false
 	p := asProblem(err)
 	result, known := outcomes[p.Kind]
 	if !known {
@@ -133,20 +139,18 @@ func (g *Gate) fail(w http.ResponseWriter, r *http.Request, v *visit, err error)
 	h := w.Header()
 	noStore(h)
 	h.Add("Vary", "Sec-Fetch-Mode, Accept")
-	if result.status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", `Cookie realm="gatehouse", login="`+v.endpoint("login")+`"`+challenge(err))
-	}
+	v.challenge(r, h, result.status, err)
 	if result.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", strconv.Itoa(int(max(p.RetryAfter, time.Second)/time.Second)))
 	}
 	if v.gate.passErrors {
 		return caddyhttp.Error(result.status, errors.New(string(p.Reason))) // the rest is in the log
 	}
-	if wantsPage(r) {
+	if wantsPage(r) && v.takesSessions() {
 		return g.errorPage(w, r, v, result.status, p, id)
 	}
 	body := problemBody{Error: p.Reason, Message: p.Public, RequestID: id}
-	if p.Kind == authflow.NoLogin {
+	if p.Kind == authflow.NoLogin && v.takesSessions() {
 		body.Login = v.origin.String() + v.endpoint("login")
 	}
 	return writeJSON(w, result.status, body)

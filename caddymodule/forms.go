@@ -239,7 +239,7 @@ func (g *Gate) releaseForm(w http.ResponseWriter, r *http.Request, v *visit, s *
 // returnedForm makes of a request that comes back from the sign-in the one that
 // was sent before it. Any other request stays what it is.
 func (g *Gate) returnedForm(w http.ResponseWriter, r *http.Request, v *visit) (*http.Request, error) {
-	if g.PreservePost == 0 || v.asked || !isNavigation(r) {
+	if g.PreservePost == 0 || v.asked || v.brought != nil || !isNavigation(r) {
 		return r, nil
 	}
 	sealed, err := v.cookies.Small(v.scope(), session.Form)

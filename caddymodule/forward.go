@@ -61,6 +61,9 @@ func (g *Gate) provisionForward(caddy.Context) error {
 		g.own, g.names = g.own.and(ours), g.names.and(ours)
 		g.forwards = append(g.forwards, ForwardConfig{Token: config.Token, Header: name})
 		for _, p := range g.providers {
+			if p.plain && config.Token == idToken { // each session would lack it: one sign-in after the other
+				return fmt.Errorf("forward id_token: provider %s is plain OAuth 2.0 and issues no ID tokens (forward assertion says who is calling)", p.name)
+			}
 			g.app.needToken(p, config.Token)
 		}
 	}
@@ -182,11 +185,18 @@ func (g *Gate) forward(r *http.Request, v *visit, who *identity) error {
 			continue
 		}
 		token := tokenOf(s, f.Token)
-		if f.Token == assertion {
+		switch {
+		case f.Token == assertion:
 			var err error
 			if token, err = g.assert(r, v, who); err != nil {
 				return err
 			}
+		case v.brought != nil:
+			token = v.brought.toForward(f.Token)
+		}
+		if token.Empty() {
+			delete(r.Header, f.Header)
+			continue
 		}
 		r.Header[f.Header] = []string{headerValue(f.Header, authflow.TokenTypeBearer, token)}
 	}

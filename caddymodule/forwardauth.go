@@ -27,7 +27,7 @@ const loginHeader = "X-Gatehouse-Login"
 // With `?login=redirect` a navigation without session is sent to sign in, for a
 // proxy that hands such an answer to the browser.
 func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below string) error {
-	asked, err := g.askedAbout(w, r, below)
+	asked, err := g.askedAbout(w, r, v, below)
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}
@@ -65,7 +65,7 @@ func (g *Gate) identityHeaderNames() []string {
 // askedAbout is the request that another proxy asks about, as this server would
 // have got it. Nobody but a proxy that Caddy trusts is believed; where rules depend
 // on what a request is, it has to be told (SEC-04, SEC-10).
-func (g *Gate) askedAbout(w http.ResponseWriter, r *http.Request, below string) (*http.Request, error) {
+func (g *Gate) askedAbout(w http.ResponseWriter, r *http.Request, v *visit, below string) (*http.Request, error) {
 	told, err := originalRequest(r, below)
 	if err != nil {
 		return nil, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err)
@@ -76,6 +76,7 @@ func (g *Gate) askedAbout(w http.ResponseWriter, r *http.Request, below string) 
 	}
 	asked := r.WithContext(r.Context())
 	asked.Header, asked.Body, asked.ContentLength = r.Header.Clone(), http.NoBody, 0
+	asked.Host = v.origin.host
 	asked.RequestURI = told.target
 	if told.target == "" {
 		asked.RequestURI = "/"

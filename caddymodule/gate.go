@@ -28,7 +28,10 @@ type Gate struct {
 	logger          *zap.Logger
 	matchers        caddyhttp.MatcherSets
 	public          caddyhttp.MatchPath
-	providers       []*provider
+	providers       []*provider // at which people sign in
+	speakers        []*provider // whose word counts: these, and issuers of access tokens
+	bearer          *bearer     // nil: no access tokens
+	users           *provider   // nil: no token URL of our own
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
 	keys            session.Keys
@@ -64,6 +67,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}
+	if err := v.readToken(r); err != nil {
+		return g.fail(w, r, v, err)
+	}
 	if v.gate == g {
 		if name, ours := g.endpoint(r); ours {
 			return g.serveEndpoint(w, r, v, name)
@@ -77,6 +83,10 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	open, err := g.isOpen(r)
 	if err != nil {
 		return g.fail(w, r, v, err)
+	}
+	if g.Preflight == "pass" && v.brought == nil && isPreflight(r) {
+		v.identify(r, g, nil)
+		return g.pass(w, r, v, nil, next, false)
 	}
 	if open && v.gate != g {
 		return next.ServeHTTP(w, r) // what the outermost has said of it stands
@@ -97,25 +107,31 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	switch {
 	case failed != nil:
 		return g.fail(w, r, v, failed)
-	case err != nil && !open && !g.passesAsNobody(err):
+	case err != nil && !open && !g.passesAsNobody(v, err):
 		return g.refuse(w, r, v, err)
 	case err == nil && isEarly(r) && !isSafe(r.Method):
 		return tooEarly()
 	}
 	v.identify(r, g, who)
+	v.giveNonce(w, r)
 	if who != nil && !open {
 		if err := g.forward(r, v, who); err != nil {
 			return g.fail(w, r, v, err)
 		}
 	}
+	return g.pass(w, r, v, who, next, delivered || who != nil && v.gate.PrivateResponses != "off")
+}
+
+// pass sends a request on, and sees to what comes back.
+func (g *Gate) pass(w http.ResponseWriter, r *http.Request, v *visit, who *identity, next caddyhttp.Handler, private bool) error {
 	if v.answer == nil {
 		v.answer = newPrivateWriter(w)
 		w = v.answer
 	}
 	v.answer.guard(v.gate)
-	v.answer.private = v.answer.private || delivered || who != nil && v.gate.PrivateResponses != "off"
+	v.answer.private = v.answer.private || private
 	v.answer.ofForm = v.replayed
-	return g.pass(w, r, v, who, next)
+	return g.handOn(w, r, v, who, next)
 }
 
 // isOpen reports whether a request needs no sign-in: the user's matcher takes
@@ -124,7 +140,10 @@ func (g *Gate) isOpen(r *http.Request) (bool, error) {
 	if len(g.matchers) == 0 && len(g.public) == 0 {
 		return false, nil
 	}
-	views := readings(r)
+	views := []*http.Request{r} // which stays on the stack
+	if !hasOneReading(r) {
+		views = readings(r)
+	}
 	protected, public := false, len(g.public) > 0
 	for _, view := range views {
 		matched, err := g.matchers.AnyMatchWithError(view)
@@ -145,6 +164,15 @@ func (g *Gate) isOpen(r *http.Request) (bool, error) {
 func (g *Gate) check(r *http.Request, v *visit, open bool, needed stepUp) (*identity, error) {
 	if err := v.hostProblem; err != nil {
 		return nil, err
+	}
+	if v.brought != nil {
+		if v.bringsOwn() {
+			return g.checkOwnToken(r, v, needed)
+		}
+		return g.checkToken(r, v, needed)
+	}
+	if !v.takesSessions() {
+		return nil, tokensOnly()
 	}
 	live, err := v.load(r)
 	if err != nil {
@@ -171,7 +199,7 @@ func (g *Gate) check(r *http.Request, v *visit, open bool, needed stepUp) (*iden
 	if err := g.crossOrigin(r, v.origin); err != nil {
 		return nil, err
 	}
-	who := &identity{session: s, provider: provider, prefixed: len(v.gate.providers) > 1}
+	who := &identity{session: s, provider: provider, prefixed: len(v.gate.speakers) > 1}
 	if err := g.admit(r, v, who); err != nil {
 		return nil, err
 	}
@@ -239,9 +267,10 @@ func (g *Gate) denied(v *visit, who *identity, reason authflow.Reason, public st
 }
 
 // passesAsNobody reports an error that means nobody is signed in, where that is no
-// reason to stop. A session that is there and too weak is one (unauthenticated pass).
-func (g *Gate) passesAsNobody(err error) bool {
-	return g.Unauthenticated == "pass" && asProblem(err).Kind == authflow.NoLogin && challenge(err) == ""
+// reason to stop (unauthenticated pass). A session that is there and too weak is one,
+// and so is an access token, however wrong.
+func (g *Gate) passesAsNobody(v *visit, err error) bool {
+	return g.Unauthenticated == "pass" && v.brought == nil && asProblem(err).Kind == authflow.NoLogin && stepUpChallenge(err) == ""
 }
 
 // refuse answers who may not pass: a navigation without session, or with one that
@@ -254,7 +283,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, v *visit, err erro
 		return g.fail(w, r, v, err)
 	}
 	providers := v.demanded
-	if challenge(err) != "" { // the same person at the same provider
+	if stepUpChallenge(err) != "" { // the same person at the same provider
 		p, err := g.providerOf(v.live.Session())
 		if err != nil {
 			return g.fail(w, r, v, err)
@@ -272,12 +301,8 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, v *visit, err erro
 
 // isNavigation judges the request as the browser sent it, not as a rewrite left it.
 func isNavigation(r *http.Request) bool {
-	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
-	if !ok || original.Method == r.Method {
-		return authflow.IsNavigation(r)
-	}
 	sent := *r
-	sent.Method = original.Method
+	sent.Method = originalMethod(r)
 	return authflow.IsNavigation(&sent)
 }
 

@@ -23,7 +23,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	}
 	g.app = app.(*App)
 	for _, step := range []func(caddy.Context) error{
-		g.provisionWords, g.provisionMatchers, g.provisionProviders, g.provisionRules, g.provisionRequire,
+		g.provisionWords, g.provisionMatchers, g.provisionProviders, g.provisionBearer, g.provisionUsers, g.provisionRules, g.provisionRequire,
 		g.provisionHeaders, g.provisionForward, g.provisionOrigins, g.provisionSession, g.provisionPages,
 	} {
 		if err := step(ctx); err != nil {
@@ -79,7 +79,7 @@ func (g *Gate) provisionProviders(ctx caddy.Context) error {
 	default:
 		g.providers = g.app.providers
 	}
-	if len(g.providers) == 0 {
+	if len(g.providers) == 0 && g.Users == "" {
 		return errors.New("no provider: name an issuer, or configure one in the app")
 	}
 	for _, p := range g.providers {
@@ -122,6 +122,7 @@ func (g *Gate) provisionWords(caddy.Context) error {
 		choices    []string
 	}{
 		{"unauthenticated", g.Unauthenticated, []string{"login", "reject", "pass"}},
+		{"preflight", g.Preflight, []string{"pass", "reject"}},
 		{"private_responses", g.PrivateResponses, []string{"on", "off"}},
 		{"streams", g.Streams, []string{"cut", "keep"}},
 		{"errors", g.Errors, []string{"page", "pass"}},
@@ -141,11 +142,11 @@ func (g *Gate) provisionWords(caddy.Context) error {
 // means: else anyone's choice of name at one would open what is meant for another,
 // and a rule on a name without its provider would never fit.
 func (g *Gate) checkProviderOf(r rule) error {
-	if len(g.providers) < 2 {
+	if len(g.speakers) < 2 {
 		return nil
 	}
 	known := func(name string) bool {
-		return slices.ContainsFunc(g.providers, func(p *provider) bool { return p.name == name })
+		return slices.ContainsFunc(g.speakers, func(p *provider) bool { return p.name == name })
 	}
 	for _, name := range r.claims["provider"] {
 		if !known(name) {
@@ -157,7 +158,7 @@ func (g *Gate) checkProviderOf(r rule) error {
 			for _, value := range accepted {
 				if name, _, prefixed := strings.Cut(value, ":"); !prefixed || !known(name) {
 					return fmt.Errorf("several providers sign people in here: write the rule on %s %s with its provider, as %s:%s",
-						claim, value, g.providers[0].name, value)
+						claim, value, g.speakers[0].name, value)
 				}
 			}
 		} else if len(r.claims["provider"]) == 0 {
@@ -174,7 +175,7 @@ func (g *Gate) need(claim string) {
 	if claim == "email_domain" {
 		claim = "email"
 	}
-	if isComputed(claim) || claim == "sub" {
+	if isComputed(claim) || claim == "sub" || claim == "scope" { // scope is of access tokens, which tell all at once
 		return
 	}
 	if !slices.Contains(g.needs, claim) {

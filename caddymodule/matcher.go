@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -22,7 +23,8 @@ func init() {
 // judges as `allow` does: what is not known, or not verified, does not match.
 //
 // It chooses between what people see. It protects nothing: before a gate has run,
-// it matches nobody, and says so in the log.
+// it matches nobody, and says so in the log. Of a gate's own matchers it can be one
+// only behind another gate: where nobody is known yet it would open what it selects.
 type MatchSession struct {
 	// Claim names and the values that fit, as in a rule: values of one claim are
 	// alternatives, all claims must fit. Default: anybody who is signed in.
@@ -60,7 +62,7 @@ func (m *MatchSession) Provision(ctx caddy.Context) error {
 }
 
 // MatchWithError implements caddyhttp.RequestMatcherWithError. It fails if the rule
-// could mean the claims of several providers.
+// could mean the claims of several providers, and if the first gate of a request asks.
 func (m *MatchSession) MatchWithError(r *http.Request) (bool, error) {
 	v, ran := caddyhttp.GetVar(r.Context(), visitVar).(*visit)
 	if !ran {
@@ -69,6 +71,9 @@ func (m *MatchSession) MatchWithError(r *http.Request) (bool, error) {
 				zap.String("path", originalURL(r).Path))
 		})
 		return false, nil
+	}
+	if v.deciding {
+		return false, errors.New("the matcher gatehouse was asked before any gatehouse directive has let the request pass: what it protects cannot depend on who is signed in (write allow or deny)")
 	}
 	if v.identity == nil {
 		return false, nil

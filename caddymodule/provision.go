@@ -30,9 +30,13 @@ type provider struct {
 	emailTrusted bool
 	// paths maps the names that rules use to where the claims stand.
 	paths map[string]string
+	// users: they stand in a file, and there is no client.
+	users *usersFile
 	// public: anybody can have an account there, so that "anyone who can sign
 	// in" is the whole world.
 	public bool
+	// plain: it is OAuth 2.0 without OpenID Connect, and issues no ID tokens.
+	plain bool
 	// dpop: its tokens are bound to a key of the session.
 	dpop bool
 	// refreshInterval is when a session is refreshed whatever its access token says;
@@ -127,6 +131,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 		emailTrusted: c.InsecureUnverifiedEmail,
 		paths:        make(map[string]string),
 		public:       isPublicIssuer(config.Issuer) || isPublicIssuer(config.Endpoints["authorization"]),
+		plain:        config.SubjectFrom != "",
 
 		refreshInterval: time.Duration(c.RefreshInterval),
 	}
@@ -229,7 +234,7 @@ func (c *ProviderConfig) client(known preset) (authflow.Config, error) {
 	default:
 		return config, fmt.Errorf("userinfo: %q is none of off, on_missing_claims, required", c.UserInfo)
 	}
-	config.UserInfoAlg = c.UserInfoSignedResponseAlg
+	config.UserInfoAlg, config.IntrospectionAlg = c.UserInfoSignedResponseAlg, c.IntrospectionSignedResponseAlg
 	for _, step := range []func(*authflow.Config) error{c.provisionRequest, c.provisionKeys, c.provisionSecret} {
 		if err := step(&config); err != nil {
 			return config, err

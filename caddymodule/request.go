@@ -153,6 +153,14 @@ func originalURL(r *http.Request) *url.URL {
 	return r.URL
 }
 
+// originalMethod is the request's method before any rewrite.
+func originalMethod(r *http.Request) string {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.Method != "" {
+		return original.Method
+	}
+	return r.Method
+}
+
 // originalTarget is the request target byte for byte, before any rewrite.
 func originalTarget(r *http.Request) string {
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.RequestURI != "" {
@@ -168,10 +176,10 @@ func originalTarget(r *http.Request) string {
 // SEC-08).
 func readings(r *http.Request) []*http.Request {
 	all := []*http.Request{r}
-	original := originalURL(r)
-	if isPlain(r.URL) && isPlain(original) && original.Path == r.URL.Path && original.RawQuery == r.URL.RawQuery {
+	if hasOneReading(r) {
 		return all
 	}
+	original := originalURL(r)
 	add := func(u *url.URL) {
 		for _, known := range all {
 			if known.URL.Path == u.Path && known.URL.RawQuery == u.RawQuery {
@@ -192,6 +200,12 @@ func readings(r *http.Request) []*http.Request {
 		}
 	}
 	return all
+}
+
+// hasOneReading reports that nobody could take a request for another one.
+func hasOneReading(r *http.Request) bool {
+	original := originalURL(r)
+	return isPlain(r.URL) && isPlain(original) && original.Path == r.URL.Path && original.RawQuery == r.URL.RawQuery
 }
 
 // lenientPaths reads a path as obliging servers would: decoded once more, and once
@@ -258,7 +272,7 @@ func isPlain(u *url.URL) bool {
 	}
 	for i := 0; i < len(u.Path); i++ {
 		switch c := u.Path[i]; {
-		case c <= ' ', c == 0x7f, c == '%', c == '\\', c == ';', c == '?', c == '#':
+		case c <= ' ', c >= 0x7f, c == '%', c == '\\', c == ';', c == '?', c == '#':
 			return false
 		case c == '/' && i+1 < len(u.Path) && (u.Path[i+1] == '/' || u.Path[i+1] == '.'):
 			return false

@@ -76,6 +76,21 @@ func FuzzPlainHost(f *testing.F) {
 	})
 }
 
+// A path that is taken as plain is read one way by the most obliging server.
+func FuzzPlainPath(f *testing.F) {
+	for _, path := range []string{"/", "/a/b/", "/a b", "/a\u00a0", "/a/\u0085/b", "/\u2003", "/a/.b", "/a.", "/a//", "/é", "/a\xa0", "/a;b", "/a%41", `/a\b`, "/a?b"} {
+		f.Add(path)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		if !isPlain(&url.URL{Path: path}) {
+			return
+		}
+		if read := obligingly(path); read != path || percentDecoded(path) != path || strings.ContainsAny(path, "?#\x00\r\n") {
+			t.Errorf("%q is read as %q", path, read)
+		}
+	})
+}
+
 // P15, SEC-05, SEC-48: public_url, else a trusted proxy's word, else the request's
 // own; never a stranger's.
 func TestBrowserOrigin(t *testing.T) {
@@ -166,6 +181,8 @@ func TestLenientPaths(t *testing.T) {
 		"/api/private%3f/status":                {"/api/private?/status", "/api/private"},
 		"/admin%00":                             {"/admin"},
 		"/admin%20":                             {"/admin"},
+		"/admin%C2%A0":                          {"/admin"},
+		"/admin%E3%80%80/x":                     {"/admin/x"},
 		"/wiki/C%2B%2B":                         {"/wiki/C++"},
 		"/a%252f..%252f..%252fadmin":            {"/admin"},
 		"/%25zz/%252e%252e/admin/x":             {"/admin/x"},

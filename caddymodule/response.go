@@ -53,15 +53,15 @@ func (g *Gate) dropCookies(h http.Header, own []string) {
 
 // WriteHeader implements http.ResponseWriter.
 func (w *privateWriter) WriteHeader(status int) {
-	if !w.sent && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		w.sent = true
-		if w.private {
-			makePrivate(w.Header())
-		}
+	if !w.sent {
 		if w.guarded != nil {
 			w.guarded.dropCookies(w.Header(), w.own)
 		}
-		if w.ofForm {
+		w.sent = status >= 200 || status == http.StatusSwitchingProtocols
+		if w.sent && w.private {
+			makePrivate(w.Header())
+		}
+		if w.sent && w.ofForm {
 			w.Header().Set("Cache-Control", "no-store")
 		}
 	}
@@ -97,8 +97,12 @@ func (w *privateWriter) begin() {
 // where it says public or does not say who may cache it, and loses what speaks to
 // shared caches alone. Nothing else of it is touched (RFC 9111 5.2.2).
 func makePrivate(h http.Header) {
-	delete(h, "Cdn-Cache-Control")
-	delete(h, "Surrogate-Control")
+	for name := range h {
+		// A cache's own Cache-Control (RFC 9213 2) counts before the one for all.
+		if strings.HasSuffix(name, "-Cache-Control") || name == "Surrogate-Control" || name == "X-Accel-Expires" {
+			delete(h, name)
+		}
+	}
 	lines := h["Cache-Control"]
 	if len(lines) == 0 {
 		h["Cache-Control"] = []string{"private"}

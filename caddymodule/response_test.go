@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
 )
 
 // P27: the upstream's answer to somebody signed in is private to their browser.
@@ -25,7 +27,7 @@ func TestMakePrivate(t *testing.T) {
 		{"comma inside quotes", `no-cache="a, public", public`, `private, no-cache="a, public"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			h := http.Header{"Cdn-Cache-Control": {"max-age=9"}, "Surrogate-Control": {"max-age=9"}, "Vary": {"Accept"}, "Etag": {"x"}}
+			h := http.Header{"Cdn-Cache-Control": {"max-age=9"}, "Surrogate-Control": {"max-age=9"}, "Cloudflare-Cdn-Cache-Control": {"max-age=9"}, "X-Accel-Expires": {"9"}, "Vary": {"Accept"}, "Etag": {"x"}}
 			if tt.in != "" {
 				h["Cache-Control"] = []string{tt.in}
 			}
@@ -33,10 +35,31 @@ func TestMakePrivate(t *testing.T) {
 			if got := strings.Join(h["Cache-Control"], " | "); got != tt.want {
 				t.Errorf("Cache-Control: %s, want %s", got, tt.want)
 			}
-			if len(h["Cdn-Cache-Control"])+len(h["Surrogate-Control"]) != 0 || len(h) != 3 {
+			if len(h) != 3 {
 				t.Errorf("headers: %v", h)
 			}
 		})
+	}
+}
+
+// An interim answer goes out as well, and some clients read cookies from it.
+func TestPrivateWriterGuardsEarlyHints(t *testing.T) {
+	answer := httptest.NewRecorder()
+	w := newPrivateWriter(&interim{ResponseRecorder: answer})
+	w.guard(&Gate{logger: zap.NewNop()})
+	w.Header()["Set-Cookie"] = []string{"gatehouse=x", "theme=dark"}
+	w.WriteHeader(http.StatusEarlyHints)
+	if got := answer.Header()["Set-Cookie"]; len(got) != 1 || got[0] != "theme=dark" || w.sent {
+		t.Errorf("103 sets %q", got)
+	}
+}
+
+// interim takes no interim answer for the answer, as a server does.
+type interim struct{ *httptest.ResponseRecorder }
+
+func (w *interim) WriteHeader(status int) {
+	if status >= 200 {
+		w.ResponseRecorder.WriteHeader(status)
 	}
 }
 

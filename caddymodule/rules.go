@@ -96,7 +96,7 @@ func provisionClaims(config *Rule) (map[string][]string, error) {
 // its readings. deny wins. Without an allow, anyone signed in passes.
 func (g *Gate) judge(r *http.Request, who *identity) (bool, error) {
 	// Rules speak of this gate's providers, whatever the upstream is told.
-	if prefixed := len(g.providers) > 1; prefixed != who.prefixed {
+	if prefixed := len(g.speakers) > 1; prefixed != who.prefixed {
 		named := *who
 		named.prefixed = prefixed
 		who = &named

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -139,20 +138,3 @@ func (w *weakSession) Error() string { return w.err.Error() }
 
 // Unwrap returns what is missing.
 func (w *weakSession) Unwrap() error { return w.err }
-
-// challenge is what WWW-Authenticate says of a session that is too weak or too
-// old (RFC 9470 3); "" if err is not about that.
-func challenge(err error) string {
-	weak, is := errors.AsType[*weakSession](err)
-	if !is {
-		return ""
-	}
-	text := `, error="insufficient_user_authentication"`
-	if weak.needed.acr != nil {
-		text += `, acr_values="` + strings.Join(weak.needed.acr, " ") + `"`
-	}
-	if weak.needed.maxAge != 0 {
-		text += `, max_age="` + strconv.FormatInt(int64(weak.needed.maxAge/time.Second), 10) + `"`
-	}
-	return text
-}

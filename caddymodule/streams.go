@@ -14,10 +14,11 @@ import (
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-// pass hands a request on.
-func (g *Gate) pass(w http.ResponseWriter, r *http.Request, v *visit, who *identity, next caddyhttp.Handler) error {
+// handOn hands a request on, and watches what it began as long as it lasts: an
+// access token has no session that could end meanwhile.
+func (g *Gate) handOn(w http.ResponseWriter, r *http.Request, v *visit, who *identity, next caddyhttp.Handler) error {
 	var err error
-	if who != nil && v.gate.Streams != "keep" && !v.watched {
+	if who != nil && v.live != nil && v.gate.Streams != "keep" && !v.watched {
 		err = g.serveWatched(w, r, v, next)
 	} else {
 		err = next.ServeHTTP(w, r)

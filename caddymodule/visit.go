@@ -33,6 +33,9 @@ type visit struct {
 	live    *session.Live
 	loadErr error
 
+	// deciding: no gate has let the request pass yet, nor refused it. Who is signed in
+	// cannot be a condition of that.
+	deciding bool
 	clean    nameSet   // the identity headers that hold nothing but what gates have set
 	identity *identity // who passed, or nil; placeholders read it
 	refused  *identity // who did not, for the page that says so
@@ -42,9 +45,13 @@ type visit struct {
 	asked       bool // another proxy asks about a request, and has its body
 	// authenticated: basic_auth has passed somebody before us.
 	authenticated bool
-	replayed      bool   // a form that was sent before the sign-in
-	watched       bool   // the request is cut when its session ends
-	bound         *bound // an access token that the transport sends
+	replayed      bool // a form that was sent before the sign-in
+	watched       bool // the request is cut when its session ends
+	// brought is the access token of the request, which then counts alone. It is in
+	// sent, the headers that a program sends it in, before `forward` takes them.
+	brought *brought
+	sent    struct{ authorization, proofs []string }
+	bound   *bound // an access token that the transport sends
 	// answer is what the upstream answers by, once a gate has let the request pass.
 	answer *privateWriter
 	// demanded are the providers that every protecting gate so far accepts.
@@ -62,7 +69,8 @@ func (g *Gate) receive(r *http.Request) (*visit, error) {
 		v.clean = v.clean.and(g.own)
 		return v, nil
 	}
-	v := &visit{gate: g, cookies: g.cookies.Cut(r.Header), clean: g.names}
+	v := &visit{gate: g, cookies: g.cookies.Cut(r.Header), clean: g.names, deciding: true}
+	v.sent.authorization, v.sent.proofs = r.Header["Authorization"], r.Header["Dpop"]
 	clearIdentity(r, g.names)
 	reduceConnection(r.Header)
 	caddyhttp.SetVar(r.Context(), visitVar, v)
@@ -94,6 +102,8 @@ func (g *Gate) conflict(v *visit) error {
 		{"base_path", g.BasePath != "" && g.basePath != outer.basePath},
 		{"public_url", g.PublicURL != "" && g.publicOrigin != outer.publicOrigin},
 		{"session", g.Session != nil && !reflect.DeepEqual(g.sessionConfig, outer.sessionConfig)},
+		{"bearer", g.Bearer != nil},
+		{"users", g.users != nil && (outer.users == nil || !g.users.same(outer.users))},
 		{"pages", g.Pages != nil},
 		{"errors", g.Errors != "" && g.passErrors != outer.passErrors},
 		{"return_to", len(g.ReturnTo) > 0 && !slices.Equal(g.returnTo, outer.returnTo)},
@@ -115,6 +125,10 @@ func (g *Gate) conflict(v *visit) error {
 func (v *visit) demand(g *Gate) error {
 	if err := g.conflict(v); err != nil {
 		return err
+	}
+	if len(g.providers) == 0 {
+		v.answersOnly = true // nobody signs in there
+		return nil
 	}
 	if v.demanded == nil {
 		v.demanded = g.providers
@@ -163,7 +177,7 @@ func (v *visit) deliver(w http.ResponseWriter) (bool, error) {
 
 // identify tells the upstream and the placeholders who passed a gate; nil is nobody.
 func (v *visit) identify(r *http.Request, g *Gate, who *identity) {
-	v.identity = who
+	v.identity, v.deciding = who, false
 	if who == nil {
 		clearIdentity(r, g.own)
 		v.unbind(g.own)

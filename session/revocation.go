@@ -141,17 +141,19 @@ type noted struct {
 }
 
 // add makes a revocation count, in this process at once. [ErrUnavailable]: the
-// journal did not take it, and after a restart it would be forgotten; or the
-// shared memory, which is told again when it is back. What they have is not given
-// to them again, however often a dead cookie signs out.
+// shared memory did not take it, which is told again when it is back; or, where
+// there is none, the journal, and after a restart it would be forgotten. A process
+// that shares may have no place for a journal: then the memory alone outlives it.
+// What they have is not given to them again, however often a dead cookie signs out.
 func (r *revocations) add(ctx context.Context, rev Revocation, now time.Time) error {
 	known := r.remember(noted{Revocation: rev}, now)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), journalTimeout)
 	defer cancel()
 	var errs []error
+	outlives := known.shared
 	if r.feed != nil && !known.shared {
 		err := r.feed.shared.Revoke(ctx, rev)
-		if err == nil {
+		if outlives = err == nil; outlives {
 			r.remember(noted{Revocation: rev, shared: true}, now)
 		} else {
 			errs = append(errs, fmt.Errorf("%w: revocation not shared: %w", ErrUnavailable, err))
@@ -161,7 +163,7 @@ func (r *revocations) add(ctx context.Context, rev Revocation, now time.Time) er
 		err := r.journal.Append(ctx, rev)
 		if err == nil {
 			r.remember(noted{Revocation: rev, kept: true}, now)
-		} else {
+		} else if !outlives {
 			errs = append(errs, fmt.Errorf("%w: revocation not stored: %w", ErrUnavailable, err))
 		}
 	}

@@ -715,6 +715,32 @@ func TestRevokedAgainIsNotSharedAgain(t *testing.T) {
 	})
 }
 
+// A process without a place to write signs people out all the same, as long as the shared memory takes it; with neither
+// the user is told.
+func TestRevokedWithoutAJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReplicas(t, 1, false)
+		g := r.add(t, &journal{appendErr: errOutage})
+		b := newBrowser(t, app)
+		g.signIn(b, fresh())
+		if err := g.EndBrought(t.Context(), b.cut(g.cookie), app); err != nil {
+			t.Errorf("the shared memory has it: %v", err)
+		}
+		if err := g.EndBrought(t.Context(), b.cut(g.cookie), app); err != nil {
+			t.Errorf("again: %v", err)
+		}
+		if _, err := r.gates[0].Load(t.Context(), b.cut(g.cookie), app); !errors.Is(err, ErrRevoked) {
+			t.Errorf("at another process: %v, want ErrRevoked", err)
+		}
+		g.signIn(b, fresh())
+		g.mustLoad(b)
+		r.shared.set(func(m *memory) { m.away = errOutage })
+		if err := g.EndBrought(t.Context(), b.cut(g.cookie), app); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("nobody has it: %v, want ErrUnavailable", err)
+		}
+	})
+}
+
 // Nobody is let in before the revocations were read, and one request that goes away does not undo the reading.
 func TestFeedBeforeItWasRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -202,6 +202,22 @@ func TestForwardAuthHostilePaths(t *testing.T) {
 	}
 }
 
+// Host is the gate's own name where a proxy asks (Traefik, Envoy): a rule for some hosts is about the one that the visitor
+// has asked for.
+func TestForwardAuthOfSomeHosts(t *testing.T) {
+	t.Parallel()
+	s := StartSite(t, "{\n\t"+trustLoopback+"\n\tgatehouse {\n\t\t{$PROVIDER}\n\t}\n}\nhttp://:{$PORT} {\n\t@admin host admin.example.test\n\tgatehouse @admin\n\trespond no\n}\n")
+	for host, status := range map[string]int{"": http.StatusOK, "www.example.test": http.StatusOK, "admin.example.test": http.StatusUnauthorized, "Admin.example.test:443": http.StatusUnauthorized} {
+		header := told("GET", "/x")
+		if host != "" {
+			header.Set("X-Forwarded-Host", host)
+		}
+		if page := asks(t, s, "/oauth2/auth", "", header); page.Status != status {
+			t.Errorf("%s: %d, want %d", host, page.Status, status)
+		}
+	}
+}
+
 const nginxConf = `daemon off;
 pid {DIR}/nginx.pid;
 error_log stderr;

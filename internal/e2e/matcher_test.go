@@ -94,3 +94,54 @@ func TestMatcherOfSeveralProviders(t *testing.T) {
 		t.Errorf("its own provider's groups: %d %q", page.Status, page.Body)
 	}
 }
+
+// A gate's own matchers cannot ask who is signed in: nobody is, before it has decided, and a matcher of nobody would
+// open the site, or deny nobody. The request is refused. An inner gate knows whom the outer one has let pass.
+func TestMatcherDecidesForNoGateWhoPassesIt(t *testing.T) {
+	t.Parallel()
+	for name, gate := range map[string]string{
+		"directive": "gatehouse @staff",
+		"not":       "@others not gatehouse groups staff\n\tgatehouse @others",
+		"deny":      "gatehouse {\n\t\tdeny @staff preferred_username alice\n\t}",
+		"allow":     "gatehouse {\n\t\tallow @staff preferred_username bob\n\t}",
+		"require":   "gatehouse {\n\t\trequire @staff max_age 1h\n\t}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := StartSite(t, strings.Replace(matchedGate, "GATE", gate, 1))
+			b := NewBrowser(t)
+			wantReason(t, b.Navigate(s.HTTP()+"/oauth2/login?rd=/x"), http.StatusInternalServerError, "matcher_failed")
+			s.WaitLog("before any gatehouse directive has let the request pass")
+		})
+	}
+	s := StartSite(t, strings.Replace(matchedGate, "GATE", "gatehouse {\n\t\terrors pass\n\t\tunauthenticated reject\n\t}\n\tgatehouse @staff {\n\t\tdeny preferred_username alice\n\t}", 1))
+	if page := NewBrowser(t).Navigate(s.HTTP() + "/x"); page.Body != "error for nobody" {
+		t.Errorf("handle_errors: %d %q", page.Status, page.Body)
+	}
+	b := NewBrowser(t)
+	b.Navigate(s.HTTP() + "/oauth2/login?rd=/x")
+	if page := b.Navigate(s.HTTP() + "/x"); page.Status != http.StatusForbidden {
+		t.Errorf("the inner gate: %d %q", page.Status, page.Body)
+	}
+	b = s.As(NewBrowser(t), "dave")
+	b.Navigate(s.HTTP() + "/oauth2/login?rd=/x")
+	if page := b.Navigate(s.HTTP() + "/x"); page.Body != "passed" {
+		t.Errorf("the inner gate, somebody else: %d %q", page.Status, page.Body)
+	}
+}
+
+const matchedGate = `{
+	gatehouse {
+		{$PROVIDER}
+	}
+}
+http://localhost:{$PORT} {
+	@staff gatehouse groups staff
+	GATE
+	respond passed
+	handle_errors {
+		@in gatehouse
+		respond @in "error for somebody"
+		respond "error for nobody"
+	}
+}
+`

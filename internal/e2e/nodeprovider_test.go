@@ -32,6 +32,8 @@ type NodeConfig struct {
 	FAPI bool `json:"fapi,omitempty"`
 	// DPoPNonces wants the provider's nonce in every proof.
 	DPoPNonces bool `json:"dpop_nonces,omitempty"`
+	// Resources are the resource servers that tokens can be asked for, by what their tokens are: "jwt" or "opaque".
+	Resources map[string]string `json:"resources,omitempty"`
 	// Certificate and Key are files with which the provider speaks https; it then asks clients for a certificate.
 	Certificate string `json:"certificate,omitempty"`
 	Key         string `json:"key,omitempty"`
@@ -58,6 +60,10 @@ type NodeClient struct {
 	BindCertificate bool `json:"tls_client_certificate_bound_access_tokens,omitempty"`
 	// DPoP refuses to give tokens that are bound to no key.
 	DPoP bool `json:"dpop_bound_access_tokens,omitempty"`
+	// GrantTypes are authorization_code and refresh_token by default.
+	GrantTypes []string `json:"grant_types,omitempty"`
+	// IntrospectionAlg signs what it is told of tokens.
+	IntrospectionAlg string `json:"introspection_signed_response_alg,omitempty"`
 }
 
 // NodeUser is somebody who signs in with the subject as login name; there is no password.

@@ -289,7 +289,7 @@ func TestRefreshedClaimsAreJudged(t *testing.T) {
 	s.waitReason(b, http.StatusForbidden, "denied")
 }
 
-// P34: a refreshed ID token takes a group away also where userinfo, which would say the rest, does not answer; what only
+// P34, SEC-91: a refreshed ID token takes a group away also where userinfo, which would say the rest, does not answer; what only
 // userinfo has told stays meanwhile (P05).
 func TestRefreshedClaimsWithoutUserinfo(t *testing.T) {
 	t.Parallel()

@@ -139,6 +139,15 @@ type Behaviour struct {
 
 	CorruptUserInfo bool // flips one bit of the signature of that
 
+	// Introspection endpoint (RFC 7662, RFC 9701).
+
+	Introspection        Edit   // members of the answer: active, sub, aud, exp …
+	IntrospectionBody    string // the body instead of the answer
+	IntrospectionAlg     string // signs by this algorithm what is asked for signed
+	IntrospectionHeader  Edit   // of the JOSE header of that
+	SignedIntrospection  Edit   // claims around it: iss, aud, iat, token_introspection
+	CorruptIntrospection bool   // flips one bit of the signature of that
+
 	// Plain OAuth 2.0, as GitHub speaks it: no metadata, no keys, no ID token, no openid; token_type is in lower case, errors
 	// of the token endpoint come with status 200, userinfo calls the subject id, a number, and has no address; the addresses
 	// stand below it, in a list.
@@ -153,6 +162,7 @@ func (b Behaviour) clone() Behaviour {
 	for _, edit := range []*Edit{
 		&b.Discovery, &b.AuthorizationResponse, &b.TokenResponse, &b.IDToken, &b.IDTokenHeader,
 		&b.RefreshedIDToken, &b.UserInfo, &b.LogoutResponse, &b.PushResponse,
+		&b.Introspection, &b.IntrospectionHeader, &b.SignedIntrospection,
 	} {
 		*edit = maps.Clone(*edit)
 	}

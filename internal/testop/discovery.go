@@ -12,6 +12,7 @@ func (p *Provider) discovery(w http.ResponseWriter, _ *http.Request, b Behaviour
 		"jwks_uri":               p.URL(JWKS),
 		"end_session_endpoint":   p.URL(EndSession),
 		"revocation_endpoint":    p.URL(Revocation),
+		"introspection_endpoint": p.URL(Introspection),
 
 		"pushed_authorization_request_endpoint":            p.URL(Push),
 		"require_pushed_authorization_requests":            b.RequirePAR,

@@ -33,6 +33,7 @@ const (
 	Revocation    = "revocation"
 	Push          = "par"
 	Accounts      = "accounts"
+	Introspection = "introspect"
 	Emails        = "userinfo/emails" // of Behaviour.PlainOAuth
 	Claims        = "claims"          // of distributed claims (OIDC Core 5.6.2)
 )
@@ -61,15 +62,16 @@ type Provider struct {
 	keys       *keySet
 	requests   map[string][]Request
 	trace      []string
-	codes      map[string]*grant     // by code; kept when used
-	refresh    map[string]*grant     // by refresh token; kept when spent
-	access     map[string]*grant     // by access token
-	idTokens   map[string]*grant     // every ID token given out
-	pushed     map[string]url.Values // by request_uri, until used
-	assertions map[string]bool       // every jti of a client assertion
-	proofs     map[string]bool       // every jti of a DPoP proof
-	bound      map[string]string     // thumbprint of the key, by access token
-	nonces     map[string]string     // the one that is good now, by server
+	codes      map[string]*grant         // by code; kept when used
+	refresh    map[string]*grant         // by refresh token; kept when spent
+	access     map[string]*grant         // by access token
+	opaque     map[string]map[string]any // what introspection says, by access token
+	idTokens   map[string]*grant         // every ID token given out
+	pushed     map[string]url.Values     // by request_uri, until used
+	assertions map[string]bool           // every jti of a client assertion
+	proofs     map[string]bool           // every jti of a DPoP proof
+	bound      map[string]string         // thumbprint of the key, by access token
+	nonces     map[string]string         // the one that is good now, by server
 	reuses     int
 	cut        chan struct{} // closed by Down: ends the requests under way
 }
@@ -95,7 +97,7 @@ func New(options ...func(*Provider)) *Provider {
 		origin:   "http://127.0.0.1:1",
 		keys:     firstKeys(),
 		requests: map[string][]Request{}, codes: map[string]*grant{}, refresh: map[string]*grant{},
-		access: map[string]*grant{}, idTokens: map[string]*grant{},
+		access: map[string]*grant{}, opaque: map[string]map[string]any{}, idTokens: map[string]*grant{},
 		pushed: map[string]url.Values{}, assertions: map[string]bool{},
 		proofs: map[string]bool{}, bound: map[string]string{}, nonces: map[string]string{},
 		cut: make(chan struct{}),
@@ -244,7 +246,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	endpoint := strings.TrimPrefix(path, "/")
 	handlers := map[string]func(http.ResponseWriter, *http.Request, Behaviour){
 		Authorization: p.authorize, Token: p.token, UserInfo: p.userInfo, JWKS: p.jwks,
-		EndSession: p.endSession, Revocation: p.revoke, Push: p.push, Accounts: p.accounts, Claims: p.claims, Emails: p.emails,
+		EndSession: p.endSession, Revocation: p.revoke, Push: p.push, Accounts: p.accounts, Introspection: p.introspect, Claims: p.claims, Emails: p.emails,
 	}
 	if path == "/.well-known/openid-configuration" {
 		endpoint, handlers[Discovery] = Discovery, p.discovery

@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import { readFileSync } from 'node:fs';
 import { generateKeyPairSync } from 'node:crypto';
-import { Provider } from 'oidc-provider';
+import { Provider, errors } from 'oidc-provider';
 
 const config = JSON.parse(process.env.E2E_CONFIG);
 const users = new Map(config.users.map((user) => [user.sub, user]));
@@ -29,7 +29,7 @@ const provider = new Provider(issuer, {
   ...fapi,
   clients: config.clients.map((client) => ({
     grant_types: ['authorization_code', 'refresh_token'],
-    response_types: ['code'],
+    response_types: client.grant_types?.includes('client_credentials') ? [] : ['code'],
     ...client,
   })),
   findAccount: (_, id) => users.has(id) && { accountId: id, claims: () => users.get(id) },
@@ -49,6 +49,16 @@ const provider = new Provider(issuer, {
     revocation: { enabled: true },
     pushedAuthorizationRequests: { enabled: true },
     fapi: { enabled: Boolean(config.fapi), profile: '2.0' },
+    introspection: { enabled: true },
+    jwtIntrospection: { enabled: true },
+    clientCredentials: { enabled: true },
+    resourceIndicators: {
+      enabled: Boolean(config.resources),
+      getResourceServerInfo: (_, resource) => {
+        if (!config.resources[resource]) throw new errors.InvalidTarget();
+        return { scope: 'read write', audience: resource, accessTokenFormat: config.resources[resource] };
+      },
+    },
     mTLS: { enabled: true, certificateBoundAccessTokens: true, selfSignedTlsClientAuth: true, getCertificate: (ctx) => ctx.socket.getPeerX509Certificate?.() },
     requestObjects: { request: true },
     dPoP: { enabled: true, nonceSecret: Buffer.alloc(32, 'only for tests'), requireNonce: () => Boolean(config.dpop_nonces) },

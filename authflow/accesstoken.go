@@ -1,0 +1,335 @@
+package authflow
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/gatehouse-auth/gatehouse/internal/secret"
+)
+
+// accessTokenType is the typ of a JWT access token (RFC 9068 2.1).
+const accessTokenType = "at+jwt"
+
+// ResourcePolicy says which access tokens a resource server takes.
+type ResourcePolicy struct {
+	// Audiences are the names of this resource server, of which a token must be for
+	// one (RFC 9068 4). At least one is needed.
+	Audiences []string
+	// AudienceClaim is the claim that says whom the token is for. Default: aud.
+	// Providers that send none have something else there (client_id).
+	AudienceClaim string
+	// Algs are the algorithms that a JWT may be signed with, of those of
+	// [SigningAlgs]. Default: those of the issuer's ID tokens.
+	Algs []string
+	// AnyType takes a JWT whose typ is JWT or absent. What tells an access token from
+	// an ID token is then only what one has and the other has not (see checkKind).
+	AnyType bool
+	// Introspect has a token that is no JWT looked up at the first issuer (RFC 7662).
+	Introspect bool
+	// Prepare makes of a token what the caller needs at each use of it, which
+	// [AccessToken.Prepared] then holds. Default: nothing.
+	Prepare func(*AccessToken) (any, error)
+}
+
+// ResourceServer judges access tokens (RFC 6750, RFC 9068 4). It keeps what it found
+// out, for as long as it lives, and is safe for concurrent use.
+type ResourceServer struct {
+	policy  ResourcePolicy
+	issuers []*Client
+	tokens  tokenCache
+}
+
+// NewResourceServer checks a policy and returns the resource server that takes
+// tokens of the given issuers, of which there is at least one.
+func NewResourceServer(policy ResourcePolicy, issuers ...*Client) (*ResourceServer, error) {
+	if len(policy.Audiences) == 0 {
+		return nil, errors.New("audience: missing; without one a token that was given to any other service would be taken")
+	}
+	for _, alg := range policy.Algs {
+		if !slices.Contains(signingAlgs, alg) {
+			return nil, fmt.Errorf("alg: %q is none of %s", alg, strings.Join(signingAlgs, ", "))
+		}
+	}
+	return &ResourceServer{policy: policy, issuers: issuers}, nil
+}
+
+// AccessToken is what an access token says. It never changes.
+type AccessToken struct {
+	// Client is the one of the resource server's issuers whose word it is.
+	Client *Client
+	// Audiences are those names of the resource server that it is for.
+	Audiences []string
+	// Subject is sub; "" if introspection did not tell.
+	Subject string
+	// Scopes are what it may be used for (RFC 9068 2.2.3), also of scp, as some
+	// providers call it.
+	Scopes []string
+	// Claims are all members.
+	Claims Claims
+	// Issued, Expires and AuthTime are zero if not told. Only introspection may leave
+	// out Expires.
+	Issued, Expires, AuthTime time.Time
+	// ACR is how strongly the person signed in (RFC 9068 2.2.1), "" if not told.
+	ACR string
+	// KeyThumbprint is the key that it is bound to (RFC 9449 6.1), and
+	// CertificateThumbprint the certificate (RFC 8705 3.1), "" if to none.
+	KeyThumbprint, CertificateThumbprint string
+	// Prepared is what ResourcePolicy.Prepare made of it.
+	Prepared any
+
+	notBefore time.Time
+	keptFor   time.Duration // at most
+	size      int           // about what it holds, in bytes
+}
+
+// AccessToken returns what an access token says, if this resource server takes it.
+// A JWT is verified by its issuer's keys (RFC 9068 4), anything else looked up
+// (RFC 7662), if the policy has it so. What was found is kept for a while, and its
+// time judged at each use.
+//
+// An error of Kind NoLogin says that the token does not count, one of Kind
+// Unavailable, Provider or Internal that this cannot be told.
+func (s *ResourceServer) AccessToken(ctx context.Context, raw secret.String) (*AccessToken, error) {
+	now := s.issuers[0].cfg.Now()
+	token, err := s.tokens.get(ctx, sha256.Sum256([]byte(raw.Reveal())), now, func(ctx context.Context) (*AccessToken, error) {
+		return s.find(ctx, raw.Reveal())
+	})
+	if err == nil {
+		err = token.checkTime(now)
+	}
+	if err != nil {
+		return nil, asToken(err)
+	}
+	return token, nil
+}
+
+// find finds out about a token that is not known.
+func (s *ResourceServer) find(ctx context.Context, raw string) (*AccessToken, error) {
+	if len(raw) > maxIDToken {
+		return nil, NewError(ReasonIDTokenMalformed, fmt.Errorf("more than %d bytes", maxIDToken))
+	}
+	token, err := s.read(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	if token.Audiences, err = s.audiencesOf(token.Claims); err != nil {
+		return nil, err
+	}
+	if s.policy.Prepare != nil {
+		if token.Prepared, err = s.policy.Prepare(token); err != nil {
+			return nil, err
+		}
+	}
+	return token, nil
+}
+
+// read verifies a JWT with the keys of the issuer that it names, and has anything
+// else looked up.
+func (s *ResourceServer) read(ctx context.Context, raw string) (*AccessToken, error) {
+	header, claims, err := decodeJWS(raw)
+	if err != nil {
+		if !s.policy.Introspect {
+			return nil, err
+		}
+		return s.issuers[0].introspect(ctx, raw, s.policy.Audiences)
+	}
+	iss, _ := claims.String("iss")
+	at := slices.IndexFunc(s.issuers, func(c *Client) bool { return c.cfg.Issuer == iss })
+	if at < 0 {
+		return nil, NewError(ReasonTokenIssuer, fmt.Errorf("iss is %.256q, and tokens of it do not count here", iss))
+	}
+	return s.issuers[at].verifyAccessToken(ctx, raw, header, claims, s.policy)
+}
+
+// verifyAccessToken verifies a JWT access token by RFC 9068 4, but for its audience
+// and the time.
+func (c *Client) verifyAccessToken(ctx context.Context, raw string, header, claims Claims, policy ResourcePolicy) (*AccessToken, error) {
+	meta, err := c.metadata(ctx)
+	if err != nil {
+		return nil, err
+	}
+	algs := c.algs(meta)
+	if len(policy.Algs) > 0 {
+		algs = nil
+		for _, name := range policy.Algs {
+			algs = append(algs, jose.SignatureAlgorithm(name))
+		}
+	}
+	if err := cmp.Or(checkKind(header, claims, policy.AnyType), checkAlg(header, algs)); err != nil {
+		return nil, err // before the costly check
+	}
+	signature := &signatureCheck{client: c, algs: algs}
+	if _, err := signature.VerifySignature(ctx, raw); err != nil {
+		return nil, err
+	}
+	if _, has := claims["exp"]; !has {
+		return nil, NewError(ReasonExpMissing, errors.New("no exp"))
+	}
+	if err := checkSubject(claims); err != nil {
+		return nil, err
+	}
+	return c.newAccessToken(claims, len(raw), verifiedFor)
+}
+
+// checkTime judges what was true of a token when it was found out.
+func (t *AccessToken) checkTime(now time.Time) error {
+	leeway := t.Client.cfg.Leeway
+	switch {
+	case !t.Expires.IsZero() && t.Expires.Before(now.Add(-leeway)):
+		return NewError(ReasonTokenExpired, fmt.Errorf("exp was %s ago", now.Sub(t.Expires)))
+	case t.Issued.After(now.Add(leeway)):
+		return NewError(ReasonClockSkew, fmt.Errorf("iat is in %s", t.Issued.Sub(now)))
+	case t.notBefore.After(now.Add(leeway)):
+		return NewError(ReasonClockSkew, fmt.Errorf("nbf is in %s", t.notBefore.Sub(now)))
+	}
+	return nil
+}
+
+// onlyOfAccessTokens are claims that say what a token may be used for, or by which
+// client: providers whose access tokens do not say what they are (Keycloak, Entra,
+// Auth0, Okta, Cognito) put at least one of them there, and none into an ID token.
+// The others are of ID tokens (OIDC Core 2, 3.3.2.11) and logout tokens.
+var (
+	onlyOfAccessTokens = []string{"scope", "scp", "client_id", "appid", "azpacr", "cid", "gty"}
+	neverOfThem        = []string{"nonce", "at_hash", "c_hash", "s_hash", "events"}
+)
+
+// checkKind tells an access token from everything else that the provider signs, by
+// its typ (RFC 9068 2.1, RFC 8725 3.11). Where the policy takes any typ, the claims
+// have to tell: those of an access token, and none of an ID token or a logout token,
+// whom Keycloak (typ) and Cognito (token_use) also call so.
+func checkKind(header, claims Claims, anyType bool) error {
+	for _, name := range []string{"crit", "b64"} { // RFC 7515 4.1.11: we understand none
+		if _, ok := header[name]; ok {
+			return NewError(ReasonIDTokenHeader, fmt.Errorf("the header has %s", name))
+		}
+	}
+	typ, err := header.String("typ")
+	if err == nil && strings.TrimPrefix(strings.ToLower(typ), "application/") == accessTokenType {
+		return nil
+	}
+	if !anyType || err != nil && !errors.Is(err, ErrClaimAbsent) || err == nil && !strings.EqualFold(typ, "JWT") {
+		return NewError(ReasonTokenKind, fmt.Errorf("typ is %.64q, expected %s", typ, accessTokenType))
+	}
+	has := func(name string) bool { _, is := claims[name]; return is }
+	if at := slices.IndexFunc(neverOfThem, has); at >= 0 {
+		return NewError(ReasonTokenKind, fmt.Errorf("it has %s, as access tokens have not", neverOfThem[at]))
+	}
+	if !slices.ContainsFunc(onlyOfAccessTokens, has) {
+		return NewError(ReasonTokenKind, fmt.Errorf("it has none of %q, by which an access token is known", onlyOfAccessTokens))
+	}
+	if use, is := claims["token_use"]; is && use != "access" {
+		return NewError(ReasonTokenKind, fmt.Errorf("token_use is %.64q", use))
+	}
+	if use, is := claims["typ"]; is && use != "Bearer" && use != "DPoP" {
+		return NewError(ReasonTokenKind, fmt.Errorf("the claim typ is %.64q", use))
+	}
+	return nil
+}
+
+// audiencesOf: RFC 9068 4, RFC 8707 2. The token is for this resource server: every
+// other one that it was shown to could bring it here (SEC-83).
+func (s *ResourceServer) audiencesOf(claims Claims) ([]string, error) {
+	name := cmp.Or(s.policy.AudienceClaim, "aud")
+	all, err := claims.strings(name)
+	if err != nil && !errors.Is(err, ErrClaimAbsent) {
+		return nil, NewError(ReasonClaimMalformed, err)
+	}
+	ours := slices.DeleteFunc(slices.Clone(all), func(audience string) bool { return !slices.Contains(s.policy.Audiences, audience) })
+	if len(ours) == 0 {
+		return nil, NewError(ReasonAudMismatch, fmt.Errorf("want=%q got=%.256q (%s)", s.policy.Audiences, all, name))
+	}
+	return ours, nil
+}
+
+// newAccessToken reads what the rest of the program asks of a token.
+func (c *Client) newAccessToken(claims Claims, length int, keptFor time.Duration) (*AccessToken, error) {
+	t := &AccessToken{
+		Client: c, Claims: claims, keptFor: keptFor,
+		size: 4*length + 1<<10, // decoded, a text takes about four times its bytes
+	}
+	for name, text := range map[string]*string{"sub": &t.Subject, "acr": &t.ACR} {
+		value, err := claims.String(name)
+		if err != nil && !errors.Is(err, ErrClaimAbsent) {
+			return nil, NewError(ReasonClaimMalformed, err)
+		}
+		*text = value
+	}
+	for name, at := range map[string]*time.Time{"iat": &t.Issued, "nbf": &t.notBefore, "exp": &t.Expires, "auth_time": &t.AuthTime} {
+		value, err := claims.Time(name)
+		if err != nil && !errors.Is(err, ErrClaimAbsent) {
+			return nil, NewError(ReasonClaimMalformed, err)
+		}
+		*at = value
+	}
+	var err error
+	if t.Scopes, err = scopesOf(claims); err != nil {
+		return nil, err
+	}
+	return t, t.readConfirmation()
+}
+
+// scopesOf returns scope (RFC 9068 2.2.3) or scp, as a list.
+func scopesOf(claims Claims) ([]string, error) {
+	name := "scope"
+	if _, has := claims[name]; !has {
+		name = "scp"
+	}
+	values, err := claims.strings(name)
+	if err != nil && !errors.Is(err, ErrClaimAbsent) {
+		return nil, NewError(ReasonClaimMalformed, err)
+	}
+	var scopes []string
+	for _, value := range values {
+		scopes = append(scopes, strings.Fields(value)...)
+	}
+	return scopes, nil
+}
+
+// readConfirmation reads what the token is bound to (RFC 7800 3.1). A confirmation
+// that we do not understand is one that we cannot check: the token is refused.
+func (t *AccessToken) readConfirmation() error {
+	value, has := t.Claims["cnf"]
+	if !has {
+		return nil
+	}
+	cnf, ok := value.(map[string]any)
+	if !ok || len(cnf) == 0 {
+		return NewError(ReasonClaimMalformed, errors.New("cnf is no object with members"))
+	}
+	for method, value := range cnf {
+		text, _ := value.(string)
+		switch {
+		case method == "jkt" && text != "":
+			t.KeyThumbprint = text
+		case method == "x5t#S256" && text != "":
+			t.CertificateThumbprint = text
+		default:
+			return NewError(ReasonTokenBinding, fmt.Errorf("it is bound by %.64q, which cannot be checked here", method))
+		}
+	}
+	return nil
+}
+
+// notOfTheToken are reasons of Kind Provider that say nothing about the token.
+var notOfTheToken = []Reason{ReasonIntrospection, ReasonDiscoveryIssuer}
+
+// asToken makes an error about an access token one of the request that brought it
+// (RFC 6750 3.1, invalid_token). One that says that it could not be judged stays.
+func asToken(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Kind == Unavailable || e.Kind == Internal || slices.Contains(notOfTheToken, e.Reason) {
+		return err
+	}
+	refused := *e
+	refused.Kind, refused.Public = NoLogin, publicToken
+	return &refused
+}

@@ -1,0 +1,90 @@
+package authflow_test
+
+import (
+	"bytes"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/internal/secret"
+)
+
+// RFC 9068 4, RFC 8725: a token of our own is one of this issuer, for it, of the right type and key, in time.
+func TestAuthorizationServer(t *testing.T) {
+	key := must(authflow.KeyFromSeed(bytes.Repeat([]byte{1}, 48)))
+	other := must(authflow.KeyFromSeed(bytes.Repeat([]byte{2}, 48)))
+	now := time.Unix(1_700_000_000, 0)
+	server := authflow.AuthorizationServer{Issuer: "https://app.example.test", Keys: []authflow.ClientKey{key}}
+	token := authflow.IssuedToken{
+		ID: "id", Subject: "ada", ClientID: "c", Scopes: []string{"a", "b"}, Groups: []string{"a", "b c"}, Entry: "e",
+		Issued: now, Expires: now.Add(time.Hour),
+	}
+	signed := must(server.Issue(token))
+	// claims are right but for one.
+	claims := func(name string, value any) secret.String {
+		all := map[string]any{
+			"iss": server.Issuer, "aud": server.Issuer, "sub": "ada", "client_id": "c", "jti": "id", "entry": "e",
+			"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+		}
+		if all[name] = value; value == nil {
+			delete(all, name)
+		}
+		return secret.New(must(key.Sign("at+jwt", all)))
+	}
+	withKeys := func(keys ...authflow.ClientKey) authflow.AuthorizationServer {
+		return authflow.AuthorizationServer{Issuer: server.Issuer, Keys: keys}
+	}
+	parts := strings.Split(signed.Reveal(), ".")
+	for _, tt := range []struct {
+		name   string
+		server authflow.AuthorizationServer
+		token  secret.String
+		now    time.Time
+		reason authflow.Reason
+	}{
+		{"right", server, signed, now, ""},
+		{"as long as it counts", server, signed, now.Add(time.Hour), ""},
+		{"of a key that was replaced", withKeys(other, key), signed, now, ""},
+		{"a second after that", server, signed, now.Add(time.Hour + time.Second), authflow.ReasonTokenExpired},
+		{"of a clock that is ahead", server, signed, now.Add(-time.Minute), ""},
+		{"of a clock that is wrong", server, signed, now.Add(-time.Minute - time.Second), authflow.ReasonClockSkew},
+		{"of a key that is gone", withKeys(other), signed, now, authflow.ReasonKeyUnknown},
+		{"without keys", withKeys(), signed, now, authflow.ReasonKeyUnknown},
+		{"of another issuer", server, claims("iss", "https://evil.example"), now, authflow.ReasonIDTokenIssuer},
+		{"of nobody", server, claims("iss", nil), now, authflow.ReasonIDTokenIssuer},
+		{"for another", server, claims("aud", "https://evil.example"), now, authflow.ReasonAudMismatch},
+		{"for another as well", server, claims("aud", []string{server.Issuer, "https://evil.example"}), now, authflow.ReasonAudUntrusted},
+		{"for nobody", server, claims("aud", nil), now, authflow.ReasonAudMismatch},
+		{"of no subject", server, claims("sub", nil), now, authflow.ReasonSubMissing},
+		{"for ever", server, claims("exp", nil), now, authflow.ReasonExpMissing},
+		{"of no time", server, claims("iat", nil), now, authflow.ReasonIatMissing},
+		{"without id", server, claims("jti", nil), now, authflow.ReasonClaimMalformed},
+		{"without entry", server, claims("entry", nil), now, authflow.ReasonClaimMalformed},
+		{"scope that is no text", server, claims("scope", 1), now, authflow.ReasonClaimMalformed},
+		{"groups that are none", server, claims("groups", map[string]any{"a": 1}), now, authflow.ReasonClaimMalformed},
+		{"of another type", server, secret.New(must(key.Sign("gatehouse+jwt", map[string]any{"iss": server.Issuer}))), now, authflow.ReasonIDTokenHeader},
+		{"of no type", server, secret.New(must(key.Sign("", map[string]any{"iss": server.Issuer}))), now, authflow.ReasonIDTokenHeader},
+		{"of another signature", server, secret.New(parts[0] + "." + parts[1] + "." + strings.Repeat("A", 86)), now, authflow.ReasonSignature},
+		{"of no signature", server, secret.New(parts[0] + "." + parts[1] + "."), now, authflow.ReasonSignature},
+		{"no token", server, secret.New("x"), now, authflow.ReasonIDTokenMalformed},
+		{"huge", server, secret.New(strings.Repeat("x", 1<<20)), now, authflow.ReasonIDTokenMalformed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := tt.server.Verify(tt.token, tt.now, time.Minute)
+			if authflow.ReasonOf(err) != tt.reason {
+				t.Fatalf("%v, want %s", err, tt.reason)
+			}
+			if err == nil && !reflect.DeepEqual(*got, token) && tt.name == "right" {
+				t.Errorf("%+v, want %+v", *got, token)
+			}
+		})
+	}
+	if !server.Issued(signed) || server.Issued(claims("iss", "https://evil.example")) || server.Issued(secret.New("x")) {
+		t.Error("whose a token is")
+	}
+	if _, err := withKeys().Issue(token); err == nil {
+		t.Error("signed without a key")
+	}
+}

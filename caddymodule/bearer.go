@@ -1,0 +1,358 @@
+package caddymodule
+
+import (
+	"cmp"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/internal/seal"
+	"github.com/gatehouse-auth/gatehouse/internal/secret"
+	"github.com/gatehouse-auth/gatehouse/session"
+)
+
+// bearer is a BearerConfig that has been provisioned: which access tokens a site
+// takes instead of a session (RFC 6750 2.1).
+type bearer struct {
+	server *authflow.ResourceServer
+	// issuers are whose tokens count: the site's providers, and further ones.
+	issuers   []*provider
+	scopes    []string   // that every token must have
+	only      bool       // no sessions here
+	bound     bool       // bound tokens only
+	nonces    bool       // proofs need a nonce of ours
+	resources []resource // the audiences that are addresses
+}
+
+// caller is who calls with an access token, in the form that rules and headers read.
+// The session is none: nothing of it is kept.
+type caller struct {
+	session *session.Session
+	issuer  *provider
+}
+
+// provisionBearer reads which access tokens a site takes.
+func (g *Gate) provisionBearer(caddy.Context) error {
+	g.speakers = g.providers
+	c := g.Bearer
+	if c == nil {
+		return nil
+	}
+	audiences, err := resolveAll("bearer: audience", c.Audience)
+	if err != nil {
+		return err
+	}
+	b := &bearer{issuers: slices.Clone(g.providers), only: c.Only, bound: c.RequireBound, nonces: c.DPoPNonce, resources: resourcesOf(audiences)}
+	if b.scopes, err = resolveAll("bearer: scopes", c.Scopes); err != nil {
+		return err
+	}
+	claim, err := resolveOptional("bearer: audience_claim", c.AudienceClaim)
+	if err != nil {
+		return err
+	}
+	if c.Introspect && len(g.providers) != 1 {
+		return errors.New("bearer: introspect: a token that only its issuer can read does not say whose it is; with several providers nobody can be asked")
+	}
+	if err := g.provisionIssuers(b); err != nil {
+		return err
+	}
+	clients := make([]*authflow.Client, len(b.issuers))
+	for i, p := range b.issuers {
+		clients[i] = p.client
+	}
+	b.server, err = authflow.NewResourceServer(authflow.ResourcePolicy{
+		Audiences: audiences, AudienceClaim: claim, Algs: c.Alg, AnyType: c.AnyType, Introspect: c.Introspect,
+		Prepare: func(t *authflow.AccessToken) (any, error) { return g.callerOf(b, t) },
+	}, clients...)
+	if err != nil {
+		return fmt.Errorf("bearer: %w", err)
+	}
+	g.bearer, g.speakers = b, b.issuers
+	return nil
+}
+
+// provisionIssuers adds issuers at which nobody signs in here. They are called by
+// their host, where a rule or a header names a provider.
+func (g *Gate) provisionIssuers(b *bearer) error {
+	for _, raw := range g.Bearer.Issuer {
+		issuer, err := resolve("bearer: issuer", raw)
+		if err != nil {
+			return err
+		}
+		u, err := url.Parse(issuer)
+		if err != nil || u.Host == "" {
+			return fmt.Errorf("bearer: issuer: %q is no URL", issuer)
+		}
+		name := strings.ReplaceAll(u.Host, ":", "_") // a colon ends the name, where one stands before a user
+		for _, p := range b.issuers {
+			switch {
+			case p.client.Issuer() == issuer:
+				return fmt.Errorf("bearer: issuer: %s is there already", issuer)
+			case p.name == name:
+				return fmt.Errorf("bearer: issuer: %s and %s would both be called %s, and their users taken for each other", issuer, p.client.Issuer(), name)
+			}
+		}
+		config := &ProviderConfig{Name: name, Issuer: issuer, ClientID: g.Bearer.Audience[0], ClientAuth: authflow.ClientAuthNone}
+		client, err := g.app.acquireClient(config, []byte("bearer issuer"), authflow.Config{
+			Issuer: issuer, ClientID: config.ClientID, ClientAuth: config.ClientAuth, Now: time.Now, Logger: g.app.slogger, KeysOnly: true,
+		})
+		if err != nil {
+			return fmt.Errorf("bearer: %w", err)
+		}
+		b.issuers = append(b.issuers, &provider{name: name, client: client, userClaim: "sub"})
+	}
+	if len(g.Bearer.Issuer) > 0 && len(g.Allow) == 0 {
+		return errors.New("bearer: issuer: say which of its tokens may pass (allow ...), or write allow any")
+	}
+	return nil
+}
+
+func resolveAll(word string, raw []string) ([]string, error) {
+	values := make([]string, len(raw))
+	for i := range raw {
+		var err error
+		if values[i], err = resolve(word, raw[i]); err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
+}
+
+// brought is the access token of a request.
+type brought struct {
+	scheme string
+	raw    secret.String
+
+	checked bool
+	token   *authflow.AccessToken
+	own     *caller // by a token of our own
+	err     error
+}
+
+// readToken finds the access token that a request brings: in its one Authorization
+// header, and nowhere else (RFC 6750 2). A request that brings one is judged by it
+// alone.
+func (v *visit) readToken(r *http.Request) error {
+	if v.gate.bearer == nil || v.brought != nil {
+		return nil
+	}
+	v.answersOnly = v.answersOnly || v.gate.bearer.only
+	lines := v.sent.authorization
+	at := slices.IndexFunc(lines, func(line string) bool {
+		scheme, _, _ := strings.Cut(line, " ")
+		return strings.EqualFold(scheme, authflow.TokenTypeBearer) || strings.EqualFold(scheme, authflow.TokenTypeDPoP)
+	})
+	if at < 0 {
+		return nil
+	}
+	scheme, token, _ := strings.Cut(lines[at], " ")
+	token = strings.Trim(token, " ")
+	v.brought = &brought{scheme: scheme, raw: secret.New(token)}
+	v.answersOnly = true
+	query := originalURL(r).RawQuery
+	switch {
+	case len(lines) > 1, strings.Contains(query, "access_token") && originalURL(r).Query().Has("access_token"):
+		return tokenProblem(authflow.BadRequest, ReasonTokenMalformed, "invalid_request", errors.New("the request brings more than one token"))
+	case !isToken68(token):
+		return tokenProblem(authflow.BadRequest, ReasonTokenMalformed, "invalid_request", errors.New("the Authorization header does not hold one token"))
+	}
+	return nil
+}
+
+// tokensOnly refuses who brings no access token where nothing else counts.
+func tokensOnly() error {
+	return problem(authflow.NoLogin, ReasonNoSession, "This site takes access tokens only.", errors.New("no access token"))
+}
+
+// isToken68: RFC 9110 11.2.
+func isToken68(text string) bool {
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && strings.IndexByte("-._~+/=", c) < 0 {
+			return false
+		}
+	}
+	return text != ""
+}
+
+// checkToken answers who is calling by an access token: verified, for this site,
+// used as it is bound, with the scopes that the site asks of all.
+func (g *Gate) checkToken(r *http.Request, v *visit, needed stepUp) (*identity, error) {
+	who, err := v.openToken(r)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(g.speakers, who.issuer.same) {
+		return nil, tokenProblem(authflow.NoLogin, ReasonOtherProvider, "invalid_token", fmt.Errorf("tokens of %s do not count here", who.issuer.client.Issuer()))
+	}
+	if !v.isFor(r, v.brought.token.Audiences) {
+		return nil, tokenProblem(authflow.NoLogin, authflow.ReasonAudMismatch, "invalid_token", fmt.Errorf("it is for %q, not for this path", v.brought.token.Audiences))
+	}
+	id := &identity{session: who.session, provider: who.issuer, prefixed: len(v.gate.speakers) > 1}
+	if err := g.admit(r, v, id); err != nil {
+		return nil, g.scopeProblem(err, v.brought.token)
+	}
+	if err := needed.check(who.session, g.now()); err != nil {
+		return nil, err
+	}
+	return id, nil
+}
+
+// openToken verifies the token of a request, once.
+func (v *visit) openToken(r *http.Request) (*caller, error) {
+	if v.bringsOwn() {
+		return v.openOwn(r)
+	}
+	b := v.brought
+	if !b.checked {
+		b.checked = true
+		b.err = v.gate.verifyToken(r, v, b)
+	}
+	if b.err != nil {
+		return nil, b.err
+	}
+	return b.token.Prepared.(*caller), nil
+}
+
+func (g *Gate) verifyToken(r *http.Request, v *visit, b *brought) error {
+	if !v.secure {
+		return problem(authflow.Internal, ReasonNotHTTPS, "This site takes no access tokens over plain http.",
+			errors.New("the request came over plain http from elsewhere than loopback: set public_url, or let Caddy trust the proxy in front (servers { trusted_proxies ... })"))
+	}
+	token, err := g.bearer.server.AccessToken(r.Context(), b.raw)
+	if err != nil {
+		return asTokenProblem(err)
+	}
+	b.token = token
+	if err := authflow.CheckTokenUse(token, g.tokenUse(r, v, b)); err != nil {
+		return asTokenProblem(err)
+	}
+	if g.bearer.bound && token.KeyThumbprint == "" && token.CertificateThumbprint == "" {
+		return tokenProblem(authflow.NoLogin, authflow.ReasonTokenBinding, "invalid_token", errors.New("bound to nothing, and require_bound"))
+	}
+	if lacking := without(g.bearer.scopes, token.Scopes); len(lacking) > 0 {
+		return &authflow.Error{
+			Kind: authflow.Denied, Reason: ReasonScope, Public: "This access token does not allow that.",
+			Err: &tokenRefused{code: "insufficient_scope", scope: g.bearer.scopes, err: fmt.Errorf("it lacks scope %q", lacking)},
+		}
+	}
+	return nil
+}
+
+// toForward is what `forward` sends of a request with an access token: the token
+// itself, unless it is bound and of no use to anybody else.
+func (b *brought) toForward(word string) secret.String {
+	if word != accessToken || b.token != nil && (b.token.KeyThumbprint != "" || b.token.CertificateThumbprint != "") {
+		return secret.String{}
+	}
+	return b.raw
+}
+
+// tokenUse is the request as the client sees it.
+func (g *Gate) tokenUse(r *http.Request, v *visit, b *brought) authflow.TokenUse {
+	use := authflow.TokenUse{
+		Scheme: b.scheme, Token: b.raw, Method: originalMethod(r),
+		URL: v.origin.String() + originalURL(r).EscapedPath(), Proofs: v.sent.proofs,
+		Certificate: clientCertificate(r), Now: g.now(),
+		UseOnce: func(id string, until time.Time) error {
+			err := g.state.UseOnce(r.Context(), "dpop proof", id, until)
+			if err != nil && !errors.Is(err, session.ErrUsed) {
+				return sessionProblem(err)
+			}
+			return err
+		},
+	}
+	if g.bearer.nonces {
+		use.Nonce = func(nonce string) bool { return g.isNonce(r, v, nonce) }
+	}
+	return use
+}
+
+// clientCertificate is what the client has shown on this connection, to Caddy itself.
+func clientCertificate(r *http.Request) *x509.Certificate {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return nil
+	}
+	return r.TLS.PeerCertificates[0]
+}
+
+// callerOf is what a token says of who calls.
+func (g *Gate) callerOf(b *bearer, t *authflow.AccessToken) (*caller, error) {
+	p := b.issuers[slices.IndexFunc(b.issuers, func(p *provider) bool { return p.client == t.Client })]
+	claims, _ := g.project(p, &authflow.Grant{Claims: t.Claims, SignedClaims: t.Claims})
+	scopes := make([]any, len(t.Scopes))
+	for i, scope := range t.Scopes {
+		scopes[i] = scope
+	}
+	claims[p.key("scope")] = scopes
+	if err := checkClaims(p, claims); err != nil {
+		return nil, tokenProblem(authflow.NoLogin, ReasonClaimUnsafe, "invalid_token", err)
+	}
+	return &caller{issuer: p, session: &session.Session{
+		Provider: p.name, Issuer: t.Client.Issuer(), ClientID: t.Client.ClientID(), Subject: t.Subject, Claims: claims,
+		AuthTime: t.AuthTime, ACR: t.ACR, Created: cmp.Or(t.Issued, g.now()), Expires: t.Expires,
+	}}, nil
+}
+
+// without returns what of all is not among some.
+func without(all, some []string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(value string) bool { return slices.Contains(some, value) })
+}
+
+// scopeProblem says which scopes would have helped, where the rules that refused a
+// token ask for some that it has not (RFC 6750 3.1).
+func (g *Gate) scopeProblem(err error, t *authflow.AccessToken) error {
+	p := *asProblem(err)
+	if p.Reason != ReasonDenied {
+		return err
+	}
+	var scopes []string
+	for _, r := range g.allow {
+		scopes = append(scopes, r.claims["scope"]...)
+	}
+	if len(without(scopes, t.Scopes)) == 0 {
+		return err
+	}
+	p.Err = &tokenRefused{code: "insufficient_scope", scope: scopes, err: p.Err}
+	return &p
+}
+
+// nonceLifetime is how long a nonce of ours counts.
+const nonceLifetime = 5 * time.Minute
+
+func (v *visit) noncePurpose() seal.Purpose {
+	return seal.Purpose{Kind: "dpop nonce", Scope: v.origin.hostname()}
+}
+
+// newNonce is the time, sealed: every replica that has our keys knows it (RFC 9449
+// 8, 9).
+func (g *Gate) newNonce(r *http.Request, v *visit) (string, error) {
+	return g.seal(r, v.noncePurpose(), binary.BigEndian.AppendUint64(nil, uint64(g.now().Unix())))
+}
+
+// giveNonce tells who proves the possession of a key the nonce for the next request.
+func (v *visit) giveNonce(w http.ResponseWriter, r *http.Request) {
+	if v.brought == nil || !v.gate.bearer.nonces || v.brought.token == nil || v.brought.token.KeyThumbprint == "" {
+		return
+	}
+	if nonce, err := v.gate.newNonce(r, v); err == nil {
+		w.Header().Set("DPoP-Nonce", nonce)
+	}
+}
+
+func (g *Gate) isNonce(r *http.Request, v *visit, nonce string) bool {
+	made, err := g.unseal(r, v.noncePurpose(), nonce)
+	if err != nil || len(made) != 8 {
+		return false
+	}
+	return g.now().Sub(time.Unix(int64(binary.BigEndian.Uint64(made)), 0)) < nonceLifetime
+}

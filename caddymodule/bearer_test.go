@@ -1,0 +1,99 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testop"
+)
+
+// A configuration that would take tokens it should not, or none, is refused when it is loaded.
+func TestBearerIsRefused(t *testing.T) {
+	two := strings.Replace(oneProvider, "[", `[{"name": "b", "issuer": "https://b.example.com", "client_id": "b", "client_secret": "x"},`, 1)
+	for _, tt := range []struct{ name, app, gate, says string }{
+		{"right", oneProvider, `"bearer": {"audience": ["https://app.example.com"]}`, ""},
+		{"SEC-83 no audience", oneProvider, `"bearer": {}`, "audience"},
+		{"SEC-11 an empty audience", oneProvider, `"bearer": {"audience": [""]}`, "empty"},
+		{"an audience that a request chooses", oneProvider, `"bearer": {"audience": ["https://{http.request.host}"]}`, "http.request.host"},
+		{"an audience claim that is not there", oneProvider, `"bearer": {"audience": ["a"], "audience_claim": "{env.NOPE_NOPE}"}`, "NOPE_NOPE"},
+		{"SEC-81 alg HS256", oneProvider, `"bearer": {"audience": ["a"], "alg": ["HS256"]}`, "HS256"},
+		{"an empty scope", oneProvider, `"bearer": {"audience": ["a"], "scopes": [""]}`, "empty"},
+		{"unknown word", oneProvider, `"bearer": {"audience": ["a"], "audiences": ["a"]}`, "audiences"},
+		{"introspection at one of two providers", two, `"bearer": {"audience": ["a"], "introspect": true}`, "introspect"},
+		{"an issuer without rules", oneProvider, `"bearer": {"audience": ["a"], "issuer": ["https://ci.example.com"]}`, "allow any"},
+		{"an issuer and a rule that does not say whose", oneProvider, `"bearer": {"audience": ["a"], "issuer": ["https://ci.example.com"]}, "allow": [{"claims": {"groups": ["ops"]}}]`, "default:ops"},
+		{"an issuer and a rule", oneProvider, `"bearer": {"audience": ["a"], "issuer": ["https://ci.example.com"]}, "allow": [{"claims": {"user": ["ci.example.com:repo"]}}]`, ""},
+		{"an issuer twice", oneProvider, `"bearer": {"audience": ["a"], "issuer": ["https://id.example.com"]}, "allow": [{"any": true}]`, "already"},
+		{"two issuers of one name", oneProvider, `"bearer": {"audience": ["a"], "issuer": ["https://ci.example.com/a", "https://ci.example.com/b"]}, "allow": [{"any": true}]`, "taken for each other"},
+		{"an issuer over http", oneProvider, `"bearer": {"audience": ["a"], "issuer": ["http://ci.example.com"]}, "allow": [{"any": true}]`, "https"},
+		{"an issuer that is none", oneProvider, `"bearer": {"audience": ["a"], "issuer": ["ci"]}, "allow": [{"any": true}]`, "no URL"},
+		{"unknown preflight", oneProvider, `"preflight": "maybe"`, "maybe"},
+		{"introspection signed by HS256", strings.Replace(oneProvider, `"issuer"`, `"introspection_signed_response_alg": "HS256", "issuer"`, 1), `"bearer": {"audience": ["a"]}`, "introspection_signed_response_alg"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := validate(t, tt.app, ", "+tt.gate)
+			switch {
+			case tt.says == "" && err != nil:
+				t.Fatal(err)
+			case tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)):
+				t.Errorf("got %v, want an error that says %q", err, tt.says)
+			}
+		})
+	}
+}
+
+// BenchmarkBearer is the whole of what the gate adds to a request with an access token that it knows.
+func BenchmarkBearer(b *testing.B) {
+	op := testop.Start(b)
+	b.Setenv("XDG_DATA_HOME", b.TempDir())
+	ctx, err := caddy.ProvisionContext(&caddy.Config{
+		Logging:    &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "ERROR"}}}},
+		StorageRaw: json.RawMessage(fmt.Sprintf(`{"module": "file_system", "root": %q}`, b.TempDir())),
+		AppsRaw: caddy.ModuleMap{
+			"gatehouse": json.RawMessage(fmt.Sprintf(`{"providers": [{"issuer": %q, "client_id": %q, "client_secret": %q, "user_claim": "preferred_username"}],
+				"session": {"insecure_http": true}}`, op.Issuer(), op.ClientID, op.ClientSecret)),
+			"http": json.RawMessage(`{"servers": {"s": {"listen": ["127.0.0.1:0"], "routes": [{"handle": [{"handler": "gatehouse",
+				"bearer": {"audience": ["http://app.example.com"], "scopes": ["read"]}, "public": ["/public/*"], "allow": [{"claims": {"groups": ["staff"]}}]}]}]}}}`),
+		},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	app, err := ctx.App("http")
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := app.(*caddyhttp.App).Servers["s"]
+	bench := &benched{gate: server.Routes[0].Handlers[0].(*Gate), server: server}
+	token := op.Issue(testop.AccessToken{Audience: "http://app.example.com", Scope: "read write", Claims: testop.Edit{
+		"preferred_username": "alice", "email": "alice@example.com", "email_verified": true, "groups": []string{"staff"},
+	}})
+	w, next := httptest.NewRecorder(), new(nothing)
+	var requests []*http.Request
+	b.ReportAllocs()
+	for i := 0; i < b.N; i++ {
+		if len(requests) == 0 {
+			b.StopTimer()
+			requests = bench.requests(min(64, b.N-i))
+			for _, r := range requests {
+				delete(r.Header, "Cookie")
+				r.Header["Authorization"] = []string{"Bearer " + token}
+			}
+			b.StartTimer()
+		}
+		if err := bench.gate.ServeHTTP(w, requests[0], next); err != nil {
+			b.Fatal(err)
+		}
+		requests = requests[1:]
+	}
+	if next.passed != b.N {
+		b.Errorf("%d of %d came through", next.passed, b.N)
+	}
+}

@@ -1,0 +1,386 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/internal/secret"
+	"github.com/gatehouse-auth/gatehouse/session"
+)
+
+const (
+	// usersName is what rules and headers call the users of a file by, where others
+	// sign people in too.
+	usersName = "users"
+	// usersClient is the client of every token of our own: nobody proves to be one.
+	usersClient = "anonymous"
+	// ownTokenLifetime is how long a token of our own counts.
+	ownTokenLifetime = 30 * time.Minute
+	// ownTokenLeeway is how far a replica's clock may be ahead of ours.
+	ownTokenLeeway = time.Minute
+)
+
+// provisionUsers reads the users of a site. They speak for themselves, as a provider's
+// do, so their names are prefixed where there are others; a site without a provider
+// takes access tokens alone.
+func (g *Gate) provisionUsers(caddy.Context) error {
+	if g.Users == "" {
+		return nil
+	}
+	path, err := resolve("users", g.Users)
+	if err != nil {
+		return err
+	}
+	for _, p := range g.speakers {
+		if p.name == usersName {
+			return fmt.Errorf("users: a provider is called %s, and its users would be taken for those of the file", usersName)
+		}
+	}
+	speaker, err := g.app.usersOf(path, g.now)
+	if err != nil {
+		return fmt.Errorf("users: %w", err)
+	}
+	if g.bearer == nil {
+		g.bearer = new(bearer)
+	}
+	if g.bearer.bound {
+		return errors.New("users: the tokens of a token URL are bound to nothing, and bearer says require_bound")
+	}
+	g.bearer.only = g.bearer.only || len(g.providers) == 0
+	g.speakers = append(slices.Clone(g.speakers), speaker)
+	g.users = speaker
+	g.app.durable.keys.retain(ownTokenLifetime)
+	return nil
+}
+
+// usersOf finds or reads a users file, which several sites may share.
+func (a *App) usersOf(path string, now func() time.Time) (*provider, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if known := a.users[path]; known != nil {
+		return known, nil
+	}
+	file, err := openUsersFile(path, a.logger, now)
+	if err != nil {
+		return nil, err
+	}
+	speaker := &provider{name: usersName, userClaim: "sub", users: file}
+	a.users[path] = speaker
+	return speaker, nil
+}
+
+// issues reports whether some site has a token URL.
+func (a *App) issues() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.users) > 0
+}
+
+// authorizationServer is this site as the issuer of tokens for itself.
+func (g *Gate) authorizationServer(ctx context.Context, v *visit) (authflow.AuthorizationServer, error) {
+	keys, err := g.app.assertionKeys(ctx, g.keys)
+	return authflow.AuthorizationServer{Issuer: v.origin.String(), Keys: keys}, err
+}
+
+// tokenAnswer is a successful answer (RFC 6749 5.1).
+type tokenAnswer struct {
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"`
+	ExpiresIn   int    `json:"expires_in"`
+	Scope       string `json:"scope,omitempty"`
+}
+
+// serveToken gives a token for a name and a password (RFC 6749 4.3). It sets no
+// cookie, and no page of another site may have a browser ask.
+func (g *Gate) serveToken(w http.ResponseWriter, r *http.Request, v *visit) error {
+	if answered, err := g.refuseTokenRequest(w, r, v); answered {
+		return err
+	}
+	request, err := authflow.ParsePasswordGrant(r)
+	if err != nil {
+		return g.failToken(w, r, v, err)
+	}
+	who, err := g.checkPassword(r, request)
+	if err != nil {
+		return g.failToken(w, r, v, err)
+	}
+	answer, err := g.issueToken(r, v, who, request.Scopes)
+	if err != nil {
+		return g.failToken(w, r, v, err)
+	}
+	g.logger.Info("gave an access token", zap.String("user", who.name), zap.String("host", v.origin.host))
+	w.Header().Set("Pragma", "no-cache") // RFC 6749 5.1
+	return writeJSON(w, http.StatusOK, answer)
+}
+
+// refuseTokenRequest answers what is no request of a client's own, over a connection
+// that a password may travel on.
+func (g *Gate) refuseTokenRequest(w http.ResponseWriter, r *http.Request, v *visit) (answered bool, err error) {
+	switch {
+	case r.Method != http.MethodPost:
+		return true, g.methodRefused(w, r, v, "POST")
+	case isEarly(r):
+		return true, tooEarly()
+	case !v.secure:
+		return true, g.fail(w, r, v, problem(authflow.Internal, ReasonNotHTTPS, "This site takes no passwords over plain http.",
+			errors.New("the request came over plain http from elsewhere than loopback: set public_url, or let Caddy trust the proxy in front (servers { trusted_proxies ... })")))
+	}
+	if err := g.crossOrigin(r, v.origin); err != nil {
+		return true, g.fail(w, r, v, err)
+	}
+	return false, nil
+}
+
+// checkPassword finds whose name and password a request brings, within the limits of
+// what may be tried.
+func (g *Gate) checkPassword(r *http.Request, request *authflow.PasswordGrant) (*account, error) {
+	attempts, now := g.app.durable.attempts, g.now()
+	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	giveBack, err := attempts.take(g.users.users.path, request.Username, address, now)
+	if err != nil {
+		return nil, err
+	}
+	known := g.users.users.accounts()
+	who, err := attempts.compare(r.Context(), func() *account {
+		return known.verify(request.Username, request.Password.Reveal())
+	})
+	switch {
+	case err != nil:
+		giveBack()
+		return nil, err
+	case who == nil:
+		name := request.Username
+		if _, isUser := known.byName[name]; !isUser {
+			name = "unknown" // people type their password there
+		}
+		return nil, problem(authflow.BadRequest, ReasonPasswordRefused, "Name or password are not right.", fmt.Errorf("user %s, from %s", name, address))
+	}
+	giveBack()
+	return who, nil
+}
+
+// issueToken issues a token for all the groups of a user that can be scopes, or those
+// of them that were asked for.
+func (g *Gate) issueToken(r *http.Request, v *visit, who *account, scopes []string) (*tokenAnswer, error) {
+	if lacking := without(scopes, who.groups); len(lacking) > 0 {
+		return nil, authflow.NewError(authflow.ReasonScopeRefused, fmt.Errorf("user %s has no group %q", who.name, lacking))
+	}
+	if scopes == nil {
+		scopes = slices.DeleteFunc(slices.Clone(who.groups), func(group string) bool { return !authflow.IsScope(group) })
+	}
+	server, err := g.authorizationServer(r.Context(), v)
+	if err != nil {
+		return nil, err
+	}
+	now := g.now()
+	token, err := server.Issue(authflow.IssuedToken{
+		ID: session.NewID().String(), Subject: who.name, ClientID: usersClient, Scopes: scopes, Groups: who.groups,
+		Entry: who.entry, Issued: now, Expires: now.Add(ownTokenLifetime),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &tokenAnswer{token.Reveal(), "bearer", int(ownTokenLifetime / time.Second), strings.Join(scopes, " ")}, nil
+}
+
+// serveRevoke ends a token of our own before its time (RFC 7009). Who has the token may
+// do that. One that counts for nothing needs no ending, and is no error (2.2).
+func (g *Gate) serveRevoke(w http.ResponseWriter, r *http.Request, v *visit) error {
+	if answered, err := g.refuseTokenRequest(w, r, v); answered {
+		return err
+	}
+	raw, err := authflow.ParseRevocation(r)
+	if err != nil {
+		return g.failToken(w, r, v, err)
+	}
+	s, err := g.openOwnToken(r, v, raw)
+	if err == nil {
+		err = g.sessions.End(r.Context(), session.ByID(s.ID, s.Expires))
+		if err != nil {
+			err = sessionProblem(err)
+		}
+	}
+	if err != nil && asProblem(err).Kind != authflow.NoLogin {
+		return g.failToken(w, r, v, err)
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// tokenCodes are the codes of RFC 6749 5.2 and, where there were too many attempts, RFC
+// 8628 3.5. What is none of them is no answer of the protocol.
+var tokenCodes = map[authflow.Reason]struct {
+	code   string
+	status int
+}{
+	authflow.ReasonTokenRequest: {"invalid_request", http.StatusBadRequest},
+	authflow.ReasonGrantType:    {"unsupported_grant_type", http.StatusBadRequest},
+	authflow.ReasonScopeRefused: {"invalid_scope", http.StatusBadRequest},
+	ReasonPasswordRefused:       {"invalid_grant", http.StatusBadRequest},
+	ReasonTooManyAttempts:       {"slow_down", http.StatusTooManyRequests},
+}
+
+// tokenRefusal is an error answer (RFC 6749 5.2).
+type tokenRefusal struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+}
+
+// failToken answers a token request with an error: programs read it, so it is JSON
+// whatever `errors` says.
+func (g *Gate) failToken(w http.ResponseWriter, r *http.Request, v *visit, err error) error {
+	p := asProblem(err)
+	known, is := tokenCodes[p.Reason]
+	if !is {
+		return g.fail(w, r, v, err)
+	}
+	g.logger.Info("refused", zap.String("reason", string(p.Reason)), zap.Int("status", known.status), zap.Error(p.Err),
+		zap.String("request_id", requestID(r)), zap.String("host", r.Host), zap.String("path", originalURL(r).Path))
+	if known.status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", strconv.Itoa(int((p.RetryAfter+time.Second-1)/time.Second)))
+	}
+	w.Header().Set("Pragma", "no-cache")
+	return writeJSON(w, known.status, tokenRefusal{known.code, p.Public})
+}
+
+// bringsOwn reports that the token of a request is to be judged as one of our own: it
+// says that it is, or there is nobody else whose tokens count.
+func (v *visit) bringsOwn() bool {
+	if v.gate.users == nil {
+		return false
+	}
+	return len(v.gate.bearer.issuers) == 0 || authflow.AuthorizationServer{Issuer: v.origin.String()}.Issued(v.brought.raw)
+}
+
+// checkOwnToken answers who is calling by a token of our own.
+func (g *Gate) checkOwnToken(r *http.Request, v *visit, needed stepUp) (*identity, error) {
+	who, err := v.openOwn(r)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(g.speakers, who.issuer.same) {
+		return nil, tokenProblem(authflow.NoLogin, ReasonOtherProvider, "invalid_token", errors.New("tokens of this site's token URL do not count here"))
+	}
+	id := &identity{session: who.session, provider: who.issuer, prefixed: len(v.gate.speakers) > 1}
+	if err := g.admit(r, v, id); err != nil {
+		return nil, g.scopeProblem(err, &authflow.AccessToken{Scopes: list(who.session.Claims["scope"])})
+	}
+	if err := needed.check(who.session, g.now()); err != nil {
+		return nil, err
+	}
+	return id, nil
+}
+
+// openOwn judges the token of a request, once.
+func (v *visit) openOwn(r *http.Request) (*caller, error) {
+	b := v.brought
+	if !b.checked {
+		b.checked = true
+		var s *session.Session
+		if s, b.err = v.gate.openOwnToken(r, v, b.raw); b.err == nil {
+			b.err = v.gate.checkOwnUse(v, s)
+		}
+		b.own = &caller{session: s, issuer: v.gate.users}
+	}
+	if b.err != nil {
+		return nil, b.err
+	}
+	return b.own, nil
+}
+
+// checkOwnUse holds a token to what the site asks of all.
+func (g *Gate) checkOwnUse(v *visit, s *session.Session) error {
+	switch {
+	case !v.secure:
+		return problem(authflow.Internal, ReasonNotHTTPS, "This site takes no access tokens over plain http.", errors.New("an access token over plain http"))
+	case !strings.EqualFold(v.brought.scheme, authflow.TokenTypeBearer):
+		return tokenProblem(authflow.NoLogin, authflow.ReasonTokenBinding, "invalid_token", errors.New("it is bound to no key, and was shown as if it was"))
+	}
+	scopes := list(s.Claims["scope"])
+	if lacking := without(g.bearer.scopes, scopes); len(lacking) > 0 {
+		return &authflow.Error{
+			Kind: authflow.Denied, Reason: ReasonScope, Public: "This access token does not allow that.",
+			Err: &tokenRefused{code: "insufficient_scope", scope: g.bearer.scopes, err: fmt.Errorf("it lacks scope %q", lacking)},
+		}
+	}
+	return nil
+}
+
+// openOwnToken verifies a token of our own, and that it was not ended: by a revocation,
+// as a session is, or because its user's line is gone or says something else now.
+func (g *Gate) openOwnToken(r *http.Request, v *visit, raw secret.String) (*session.Session, error) {
+	server, err := g.authorizationServer(r.Context(), v)
+	if err != nil {
+		return nil, err
+	}
+	token, err := server.Verify(raw, g.now(), ownTokenLeeway)
+	if authflow.ReasonOf(err) == authflow.ReasonKeyUnknown {
+		// Another replica may have made it just now.
+		g.keys.Refresh(r.Context())
+		if server, err = g.authorizationServer(r.Context(), v); err != nil {
+			return nil, err
+		}
+		token, err = server.Verify(raw, g.now(), ownTokenLeeway)
+	}
+	if err != nil {
+		return nil, asTokenProblem(err)
+	}
+	s, err := ownSession(token, v.origin)
+	if err != nil {
+		return nil, tokenProblem(authflow.NoLogin, authflow.ReasonClaimMalformed, "invalid_token", err)
+	}
+	if known := g.users.users.accounts().byName[token.Subject]; known == nil || known.entry != token.Entry {
+		return nil, tokenProblem(authflow.NoLogin, ReasonSessionEnded, "invalid_token", fmt.Errorf("the entry of user %s has changed since, or is gone", token.Subject))
+	}
+	if err := g.sessions.Check(r.Context(), s); err != nil {
+		if p := sessionProblem(err); p.Kind != authflow.NoLogin {
+			return nil, p
+		}
+		return nil, tokenProblem(authflow.NoLogin, ReasonSessionEnded, "invalid_token", err)
+	}
+	return s, nil
+}
+
+// ownSession is what a token of our own says, in the form that rules, headers and
+// revocations read. It is no session: nothing of it is kept.
+func ownSession(t *authflow.IssuedToken, o origin) (*session.Session, error) {
+	id, err := base64.RawURLEncoding.Strict().DecodeString(t.ID)
+	if err != nil || len(id) != len(session.ID{}) {
+		return nil, fmt.Errorf("jti is %.64q", t.ID)
+	}
+	return &session.Session{
+		ID: session.ID(id), Provider: usersName, Issuer: o.String(), ClientID: t.ClientID, Subject: t.Subject,
+		Claims:   map[string]any{"groups": anyList(t.Groups), "scope": anyList(t.Scopes), "preferred_username": t.Subject},
+		AuthTime: t.Issued, Created: t.Issued, Expires: t.Expires,
+	}, nil
+}
+
+func anyList(texts []string) []any {
+	items := make([]any, len(texts))
+	for i, text := range texts {
+		items[i] = text
+	}
+	return items
+}
+
+// isSignInEndpoint reports an endpoint that is about browsers and their sessions, which
+// a site without a provider does not have.
+func isSignInEndpoint(name string) bool {
+	switch name {
+	case "token", "revoke", "userinfo", "jwks", "ping", "auth":
+		return false
+	}
+	return true
+}

@@ -1,0 +1,285 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
+)
+
+// Hashes of "antitiming", as `gatehouse hash-password` makes them.
+var (
+	bcryptOfTest = string(caddyauth.BcryptHash{}.FakeHash())
+	argon2OfTest = string(caddyauth.Argon2idHash{}.FakeHash())
+)
+
+func TestParseUsers(t *testing.T) {
+	parsed, err := parseUsers([]byte("# all\r\n\n  ada\t" + bcryptOfTest + "  ops reader ops # a comment\r\nbob " + argon2OfTest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ada, bob := parsed.byName["ada"], parsed.byName["bob"]
+	if len(parsed.all) != 2 || !slices.Equal(ada.groups, []string{"ops", "reader"}) || len(bob.groups) != 0 {
+		t.Errorf("%+v %+v", ada, bob)
+	}
+	hash22, hash31 := "$2a$14$"+strings.Repeat("a", 22), strings.Repeat("b", 31)
+	for _, tt := range []struct{ name, text, says string }{
+		{"no hash", "ada", "1: user ada has no hash"},
+		{"the line is named", "# x\n\nada", "3: user ada"},
+		{"twice", "ada " + bcryptOfTest + "\nada " + argon2OfTest, "2: user ada is there twice"},
+		{"a password instead of a hash", "ada secret", "no hash"},
+		{"a hash of another kind", "ada $6$salt$" + strings.Repeat("x", 86), "no hash"},
+		{"a hash of base64, as Caddy once took it", "ada JDJhJDE0JFgzdWxxZi9pR3huZjFrNm9NWi5SWmVKVW9xSTlQWDJQTTRyUzVsa0lLSlhkdUxHWEdQcnQ2", "no hash"},
+		{"bcrypt that is torn", "ada " + bcryptOfTest[:len(bcryptOfTest)-1], "no hash"},
+		{"bcrypt that takes days", "ada " + strings.Replace(hash22+hash31, "$14$", "$31$", 1), "cost"},
+		{"bcrypt that costs nothing", "ada " + strings.Replace(hash22+hash31, "$14$", "$03$", 1), "cost"},
+		{"argon2id whose empty key fits all passwords", "ada $argon2id$v=19$m=47104,t=1,p=1$P2nzckEdTZ3bxCiBCkRTyA$", "no hash"},
+		{"argon2id of a short key", "ada $argon2id$v=19$m=47104,t=1,p=1$P2nzckEdTZ3bxCiBCkRTyA$AAAA", "no hash"},
+		{"argon2id that needs all memory", "ada " + strings.Replace(argon2OfTest, "m=47104", "m=9999999", 1), "memory"},
+		{"argon2id of no round", "ada " + strings.Replace(argon2OfTest, "t=1", "t=0", 1), "round"},
+		{"argon2id of no thread", "ada " + strings.Replace(argon2OfTest, "p=1", "p=0", 1), "thread"},
+		{"argon2id of too many threads", "ada " + strings.Replace(argon2OfTest, "p=1", "p=256", 1), "p=256"},
+		{"argon2id of another version", "ada " + strings.Replace(argon2OfTest, "v=19", "v=16", 1), "no hash"},
+		{"groups with commas", "ada " + bcryptOfTest + " ops,reader", "white space between"},
+		{"a group with a control character", "ada " + bcryptOfTest + " o\x01ps", "no group"},
+		{"a name that is no subject", "\u00fcnal " + bcryptOfTest, "printable ASCII"},
+		{"a mark of the byte order", "\ufeffada " + bcryptOfTest, "printable ASCII"},
+		{"a name with a control character", "a\x00da " + bcryptOfTest, "printable ASCII"},
+		{"a long name", strings.Repeat("a", 256) + " " + bcryptOfTest, "at most 255"},
+		{"huge", strings.Repeat("#", maxUsersFile+1), "more than"},
+	} {
+		_, err := parseUsers([]byte(tt.text))
+		if err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.says)
+		}
+		if err != nil && strings.Contains(err.Error(), "$2a$14$X3") {
+			t.Errorf("%s: the error tells the hash: %v", tt.name, err)
+		}
+	}
+}
+
+// A token ends when its line changes: every part of a line is in its name, and nothing runs together.
+func TestEntryOf(t *testing.T) {
+	entries := map[string]string{}
+	for _, line := range []string{
+		"ada " + bcryptOfTest, "bob " + bcryptOfTest, "ada " + argon2OfTest, "ada " + bcryptOfTest + " a b", "ada " + bcryptOfTest + " ab",
+		"ada " + bcryptOfTest + " a", "ada " + bcryptOfTest + " b",
+	} {
+		parsed, err := parseUsers([]byte(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		entry := parsed.all[0].entry
+		if other, twice := entries[entry]; twice {
+			t.Errorf("%q and %q have one entry", line, other)
+		}
+		entries[entry] = line
+	}
+}
+
+// counted counts the comparisons of a hash.
+type counted struct{ calls *[]string }
+
+func (c counted) Compare(hash, password []byte) (bool, error) {
+	*c.calls = append(*c.calls, string(hash))
+	return string(hash) == string(password), nil
+}
+
+// An unknown name takes as long as a wrong password: it is compared, once, with the hash of some user, always the same.
+func TestVerify(t *testing.T) {
+	var calls []string
+	known := &accounts{byName: map[string]*account{}}
+	for _, name := range []string{"ada", "bob", "eve"} {
+		a := &account{name: name, hash: []byte("of " + name), comparer: counted{&calls}, longest: 6}
+		known.byName[name], known.all = a, append(known.all, a)
+	}
+	if who := known.verify("ada", "of ada"); who == nil || who.name != "ada" {
+		t.Errorf("right: %v", who)
+	}
+	for _, password := range []string{"of bob", "", "of adax"} {
+		if who := known.verify("ada", password); who != nil {
+			t.Errorf("%q: %v", password, who)
+		}
+	}
+	long := &account{name: "long", hash: []byte("of longer"), comparer: counted{&calls}, longest: 6}
+	known.byName["long"] = long
+	if who := known.verify("long", "of longer"); who != nil {
+		t.Error("more of a password than the hash knows")
+	}
+	if who := (&accounts{}).verify("ada", "of ada"); who != nil {
+		t.Errorf("nobody is known, but %v", who)
+	}
+	compared := map[string]bool{}
+	for _, name := range []string{"nobody", "x", "Ada", "", "root", "admin", "y", "z"} {
+		calls = nil
+		for _, password := range []string{"of ada", "of bob", "of eve"} {
+			if who := known.verify(name, password); who != nil {
+				t.Errorf("%s is %v", name, who)
+			}
+		}
+		if len(calls) != 3 || calls[0] != calls[1] || calls[1] != calls[2] {
+			t.Errorf("%s was compared with %q", name, calls)
+		}
+		compared[calls[0]] = true
+	}
+	if len(compared) < 2 {
+		t.Errorf("all unknown names are compared with %v", compared)
+	}
+}
+
+// What a file says is followed as it changes, also within the grain of its time, and a file that is wrong changes nothing.
+func TestUsersFileFollows(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	now := time.Now()
+	core, logs := observer.New(zap.ErrorLevel)
+	write := func(text string, at time.Time) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chtimes(path, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("ada "+bcryptOfTest, now)
+	file, err := openUsersFile(path, zap.New(core), func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := func(name string, want bool) {
+		t.Helper()
+		if got := file.accounts().byName[name] != nil; got != want {
+			t.Errorf("%s is there: %v", name, got)
+		}
+	}
+	has("ada", true)
+	write("bob "+bcryptOfTest, now) // as long as before, at the same time
+	has("ada", false)
+	has("bob", true)
+	now = now.Add(time.Minute)
+	has("bob", true)
+	before := file.accounts()
+	if file.accounts() != before || file.changed(file.current.Load()) {
+		t.Error("what did not change was read again")
+	}
+	write("bob", now)
+	has("bob", true)
+	now = now.Add(usersRetry)
+	has("bob", true)
+	if logs.Len() != 1 || !strings.Contains(logs.All()[0].ContextMap()["error"].(string), path+":1: user bob has no hash") {
+		t.Errorf("logged %v", logs.All())
+	}
+	write("eve "+bcryptOfTest, now.Add(time.Second))
+	now = now.Add(usersRetry)
+	has("eve", true)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	has("eve", true)
+	if logs.Len() != 2 {
+		t.Errorf("logged %v", logs.All())
+	}
+	if _, err := openUsersFile(path, zap.NewNop(), time.Now); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+// The limits of tries: they come back with time, a right password gives back what it took, and nothing is shared but on
+// purpose.
+func TestAttempts(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	try := func(a *attempts, name, address string) bool {
+		_, err := a.take("file", name, address, now)
+		if err != nil && (asProblem(err).Reason != ReasonTooManyAttempts || asProblem(err).RetryAfter <= 0) {
+			t.Errorf("%v", err)
+		}
+		return err == nil
+	}
+	count := func(a *attempts, name, address string) int {
+		n := 0
+		for try(a, name, address) {
+			n++
+		}
+		return n
+	}
+	a := newAttempts()
+	if n := count(a, "eve", "192.0.2.1"); n != 10 {
+		t.Errorf("one address: %d", n)
+	}
+	now = now.Add(12 * time.Second)
+	if n := count(a, "eve", "192.0.2.1"); n != 2 {
+		t.Errorf("after twelve seconds: %d", n)
+	}
+	if n := count(a, "ada", "192.0.2.1"); n != 0 {
+		t.Errorf("the address, for another name: %d", n)
+	}
+	for _, address := range []string{"192.0.2.2", "192.0.2.3"} {
+		count(a, "eve", address)
+	}
+	if n := count(a, "eve", "192.0.2.4"); n != 3 {
+		t.Errorf("a new address for a name that is used up: %d", n)
+	}
+	for range 20 {
+		try(a, "eve", "192.0.2.4")
+	}
+	if n := count(a, "ada", "192.0.2.4"); n != 7 {
+		t.Errorf("what the name refuses has cost the address: %d are left of 7", n)
+	}
+	for range 50 {
+		giveBack, err := a.take("file", "eve", "192.0.2.5", now)
+		if err != nil {
+			t.Fatal("right passwords cost something")
+		}
+		giveBack()
+	}
+	now = now.Add(24 * time.Hour)
+	if n := count(a, "eve", "192.0.2.4"); n != 10 {
+		t.Errorf("after a day: %d", n)
+	}
+
+	a = newAttempts()
+	if n := count(a, "eve", "2001:db8::1") + count(a, "eve", "2001:db8::2"); n != 10 {
+		t.Errorf("two addresses of one network: %d", n)
+	}
+	if n := count(a, "eve", "2001:db8:0:1::1"); n != 10 {
+		t.Errorf("another network: %d", n)
+	}
+	a = newAttempts()
+	if n := count(a, "eve", "192.0.2.1") + count(a, "eve", "::ffff:192.0.2.1"); n != 10 {
+		t.Errorf("one address in two spellings: %d", n)
+	}
+	b := newAttempts()
+	if b.slot("a", "bc") == a.slot("a", "bc") || a.slot("a", "bc") == a.slot("ab", "c") {
+		t.Error("slots can be told in advance, or run together")
+	}
+}
+
+// Only so many passwords are compared at once, whoever waits gives up with the request.
+func TestCompareIsBounded(t *testing.T) {
+	a := newAttempts()
+	for range cap(a.hashing) {
+		a.hashing <- struct{}{}
+	}
+	if cap(a.hashing) < 1 {
+		t.Error("nobody is compared")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := a.compare(ctx, func() *account { t.Error("compared"); return nil }); asProblem(err).Reason != ReasonPasswordsBusy || asProblem(err).Kind != authflow.Unavailable {
+		t.Errorf("%v", err)
+	}
+	<-a.hashing
+	want := new(account)
+	for range 3 { // the place is free again each time
+		if who, err := a.compare(t.Context(), func() *account { return want }); err != nil || who != want {
+			t.Errorf("%v %v", who, err)
+		}
+	}
+}
