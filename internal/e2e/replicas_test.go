@@ -333,3 +333,49 @@ func TestKeysFromAFile(t *testing.T) {
 		t.Error("the log holds a key")
 	}
 }
+
+// Two processes that have the same keys and share nothing else: each says so when it starts, and it is so. A copy of a
+// cookie that was signed out at one passes at the other; and the other, with a cookie of before a refresh, spends the
+// refresh token once more, at which this provider ends the session at both.
+func TestReplicasThatShareNothing(t *testing.T) {
+	t.Parallel()
+	op, application := testop.Start(t), StartApplication(t)
+	var sites [2]*Site
+	for i := range sites {
+		sites[i] = &Site{OP: op, App: application, t: t}
+		sites[i].Caddy = StartCaddy(t, sites[i].fill(withSession("")))
+		sites[i].WaitLog("not_shared")
+	}
+	first, second := sites[0], sites[1]
+
+	b := NewBrowser(t)
+	page := b.Navigate(first.HTTP() + "/")
+	seen(t, page)
+	copied := b.Twin()
+	b.Submit(b.Follow(page, "/oauth2/session"), "logout", nil)
+	if status := first.status(copied.Twin()); status != http.StatusUnauthorized {
+		t.Errorf("the copy, where the sign-out was: %d", status)
+	}
+	if status := second.status(copied.Twin()); status != http.StatusOK {
+		t.Errorf("the copy, at the other process: %d; the page of replicas says that it passes", status)
+	}
+
+	shortTokens(op)
+	b = NewBrowser(t)
+	seen(t, b.Navigate(first.HTTP()+"/"))
+	before := b.Twin()
+	refreshed := eventually(20*time.Second, func() bool {
+		calls := op.Calls(testop.Token)
+		return first.status(b) == http.StatusOK && op.Calls(testop.Token) > calls
+	})
+	if !refreshed {
+		t.Fatal("no refresh")
+	}
+	ended := eventually(20*time.Second, func() bool { return second.status(before) == http.StatusUnauthorized })
+	if !ended || op.Reuses() == 0 {
+		t.Errorf("the older cookie at the other process: ended %t, reuses %d", ended, op.Reuses())
+	}
+	if !eventually(20*time.Second, func() bool { return first.status(b) == http.StatusUnauthorized }) {
+		t.Error("the session goes on, although its provider has ended it")
+	}
+}
