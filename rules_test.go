@@ -384,7 +384,7 @@ var mayImport = map[string][]string{
 	"session/storetest":  {"session", "internal/seal", "internal/secret"},
 	"internal/seal":      {"internal/secret", "github.com/gorilla/securecookie"},
 	"internal/secret":    {},
-	"internal/redistest": {},
+	"internal/redistest": {"internal/testop"},
 	"internal/soak":      {"caddymodule", "internal/redistest", "internal/testop", "github.com/caddyserver/"},
 	"internal/testop":    {"github.com/go-jose/go-jose/v4"},
 	"caddymodule":        {"authflow", "session", "session/redisstore", "internal/seal", "internal/secret", "caddymodule/pages", "github.com/caddyserver/", "go.uber.org/zap", "github.com/prometheus/client_golang/", "cel.dev/cel-go/", "github.com/dustin/go-humanize", "golang.org/x/net/"},

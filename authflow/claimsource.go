@@ -142,7 +142,11 @@ func (c *Client) askSource(ctx context.Context, source map[string]any) (Claims, 
 	if !known {
 		return nil, fmt.Errorf("endpoint %.256q is at no claim_source", address)
 	}
-	body, err := c.get(ctx, address, token, mediaTypeClaims)
+	authorization := ""
+	if token != "" { // RFC 6750 2.1
+		authorization = TokenTypeBearer + " " + token
+	}
+	body, err := get(ctx, c.http, address, authorization, mediaTypeClaims)
 	if err != nil {
 		return nil, fmt.Errorf("claims endpoint: %w", err)
 	}

@@ -61,7 +61,7 @@ func (c *Client) fetchMetadata(ctx context.Context) (*metadata, error) {
 	}
 	// OIDC Discovery 4.1: a terminating "/" of the issuer is removed first.
 	address := strings.TrimSuffix(c.cfg.Issuer, "/") + "/.well-known/openid-configuration"
-	body, err := c.getJSON(ctx, address, "")
+	body, err := c.getJSON(ctx, address)
 	if err != nil {
 		c.cfg.Logger.Warn("discovery failed", "issuer", c.cfg.Issuer, "error", err)
 		return nil, err

@@ -124,7 +124,7 @@ func (c *Client) fetchKeys(ctx context.Context) (*[]publicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := c.getJSON(ctx, meta.JWKSURI, "")
+	body, err := c.getJSON(ctx, meta.JWKSURI)
 	if err == nil {
 		var keys []publicKey
 		if keys, err = parseKeys(body); err == nil {

@@ -171,20 +171,10 @@ func isTemporary(code string) bool {
 	return code == "temporarily_unavailable" || code == "server_error"
 }
 
-// getJSON gets one JSON object, as the bearer of a token if there is one (RFC
-// 6750 2.1). What fails is an *EndpointError, or fails as http.Client does.
-func (c *Client) getJSON(ctx context.Context, address, bearer string) ([]byte, error) {
-	return c.get(ctx, address, bearer, "application/json")
-}
-
-// get is getJSON for one media type: application/json, application/jwt,
-// mediaTypeClaims or mediaTypeList.
-func (c *Client) get(ctx context.Context, address, bearer, accept string) ([]byte, error) {
-	authorization := ""
-	if bearer != "" {
-		authorization = "Bearer " + bearer
-	}
-	return get(ctx, c.http, address, authorization, accept)
+// getJSON gets one JSON object that is published for everybody. What fails is an
+// *EndpointError, or fails as http.Client does.
+func (c *Client) getJSON(ctx context.Context, address string) ([]byte, error) {
+	return get(ctx, c.http, address, "", "application/json")
 }
 
 // getWithToken is get with an access token, and with a proof if it is bound to a
@@ -195,7 +185,8 @@ func (c *Client) getWithToken(ctx context.Context, address string, t *tokens, ac
 	})
 }
 
-// get makes one GET request.
+// get makes one GET request for one media type: application/json, application/jwt,
+// mediaTypeClaims or mediaTypeList.
 func get(ctx context.Context, client *http.Client, address, authorization, accept string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {

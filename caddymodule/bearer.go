@@ -239,13 +239,17 @@ func (g *Gate) verifyToken(r *http.Request, v *visit, b *brought) error {
 	if g.bearer.bound && token.KeyThumbprint == "" && token.CertificateThumbprint == "" {
 		return tokenProblem(authflow.NoLogin, authflow.ReasonTokenBinding, "invalid_token", errors.New("bound to nothing, and require_bound"))
 	}
-	if lacking := without(g.bearer.scopes, token.Scopes); len(lacking) > 0 {
-		return &authflow.Error{
-			Kind: authflow.Denied, Reason: ReasonScope, Public: "This access token does not allow that.",
-			Err: &tokenRefused{code: "insufficient_scope", scope: g.bearer.scopes, err: fmt.Errorf("it lacks scope %q", lacking)},
-		}
+	return g.checkScopes(token.Scopes)
+}
+
+// checkScopes holds a token to the scopes that the site asks of all (RFC 6750 3.1).
+func (g *Gate) checkScopes(scopes []string) error {
+	lacking := without(g.bearer.scopes, scopes)
+	if len(lacking) == 0 {
+		return nil
 	}
-	return nil
+	return problem(authflow.Denied, ReasonScope, "This access token does not allow that.",
+		&tokenRefused{code: "insufficient_scope", scope: g.bearer.scopes, err: fmt.Errorf("it lacks scope %q", lacking)})
 }
 
 // toForward is what `forward` sends of a request with an access token: the token

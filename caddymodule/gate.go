@@ -74,8 +74,6 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		if name, ours := g.endpoint(r); ours {
 			return g.serveEndpoint(w, r, v, name)
 		}
-	}
-	if v.gate == g {
 		if r, err = g.returnedForm(w, r, v); err != nil {
 			return g.fail(w, r, v, err)
 		}

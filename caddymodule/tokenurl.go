@@ -308,14 +308,7 @@ func (g *Gate) checkOwnUse(v *visit, s *session.Session) error {
 	case !strings.EqualFold(v.brought.scheme, authflow.TokenTypeBearer):
 		return tokenProblem(authflow.NoLogin, authflow.ReasonTokenBinding, "invalid_token", errors.New("it is bound to no key, and was shown as if it was"))
 	}
-	scopes := list(s.Claims["scope"])
-	if lacking := without(g.bearer.scopes, scopes); len(lacking) > 0 {
-		return &authflow.Error{
-			Kind: authflow.Denied, Reason: ReasonScope, Public: "This access token does not allow that.",
-			Err: &tokenRefused{code: "insufficient_scope", scope: g.bearer.scopes, err: fmt.Errorf("it lacks scope %q", lacking)},
-		}
-	}
-	return nil
+	return g.checkScopes(list(s.Claims["scope"]))
 }
 
 // openOwnToken verifies a token of our own, and that it was not ended: by a revocation,

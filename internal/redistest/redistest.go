@@ -4,17 +4,17 @@ package redistest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testop"
 )
 
 // Server is one redis-server, or sentinel, of a test.
@@ -48,7 +48,7 @@ func prepare(t testing.TB) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Addr: "127.0.0.1:" + FreePort(t), Dir: dir, t: t}
+	s := &Server{Addr: "127.0.0.1:" + testop.FreePort(t), Dir: dir, t: t}
 	t.Cleanup(func() {
 		s.Kill()
 		os.RemoveAll(dir)
@@ -78,7 +78,7 @@ func StartCluster(t testing.TB) []*Server {
 	var nodes []*Server
 	var addresses []string
 	for range 3 {
-		node := Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", FreePort(t))
+		node := Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", testop.FreePort(t))
 		nodes, addresses = append(nodes, node), append(addresses, node.Addr)
 	}
 	create := append([]string{"--cluster", "create"}, addresses...)
@@ -173,34 +173,6 @@ func (s *Server) Forget() {
 	if err := os.RemoveAll(filepath.Join(s.Dir, "appendonlydir")); err != nil {
 		s.t.Fatal(err)
 	}
-}
-
-// FreePort is a port of 127.0.0.1 that stays free until somebody listens on it by
-// number: a socket that is bound and never listens keeps it, for the length of the
-// test, from everyone whose port the kernel picks.
-func FreePort(t testing.TB) string {
-	t.Helper()
-	syscall.ForkLock.RLock() // no child may inherit the socket
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	if err == nil {
-		syscall.CloseOnExec(fd)
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	err = errors.Join(
-		syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
-		syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strconv.Itoa(name.(*syscall.SockaddrInet4).Port)
 }
 
 // eventually tries until something holds, for half a minute.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/internal/redistest"
 	"github.com/gatehouse-auth/gatehouse/internal/secret"
+	"github.com/gatehouse-auth/gatehouse/internal/testop"
 	"github.com/gatehouse-auth/gatehouse/session"
 	"github.com/gatehouse-auth/gatehouse/session/redisstore"
 	"github.com/gatehouse-auth/gatehouse/session/storetest"
@@ -304,7 +305,7 @@ func TestACLAndPassword(t *testing.T) {
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	certificate, key, pool := certificate(t, "localhost")
-	port := redistest.FreePort(t)
+	port := testop.FreePort(t)
 	redistest.Start(t, "--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no")
 	for name, tt := range map[string]struct {
 		address string
