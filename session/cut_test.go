@@ -164,6 +164,7 @@ func FuzzCut(f *testing.F) {
 	f.Add("gatehouse=x;;gatehouse_2=y; \x00gatehouse_u\x7f=z", "")
 	f.Add(`a="x; gatehouse_a_s=y; b="`, "gatehouse_f=1;  c=1")
 	f.Add("; ;gatehouse_h;", " ")
+	f.Add("0", "gatehouse_p")
 	f.Add("2.v1.gatehouse=1; gatehouse_2", "__Secure-gatehouse==; __Host-")
 	f.Fuzz(func(t *testing.T, one, two string) {
 		in := []string{one, two}
@@ -208,7 +209,7 @@ func isOurs(part string) bool {
 	name, _, _ := strings.Cut(part, "=")
 	name = strings.TrimFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f })
 	for _, prefix := range []string{"", "__Host-", "__Secure-"} {
-		if slices.Contains([]string{prefix + "gatehouse", prefix + "gatehouse_2", prefix + "gatehouse_u", prefix + "gatehouse_f", prefix + "gatehouse_h"}, name) ||
+		if slices.Contains([]string{prefix + "gatehouse", prefix + "gatehouse_2", prefix + "gatehouse_u", prefix + "gatehouse_f", prefix + "gatehouse_h", prefix + "gatehouse_p"}, name) ||
 			strings.HasPrefix(name, prefix+"gatehouse_a_") {
 			return true
 		}
