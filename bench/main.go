@@ -112,7 +112,7 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	finish, err := b.startProfiles()
+	finish, err := b.startProfiles(len(rows))
 	if err != nil {
 		return err
 	}

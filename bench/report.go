@@ -21,11 +21,11 @@ type report struct {
 // result is one row: medians over the rounds, and of ratios within a round.
 type result struct {
 	Name        string     `json:"name"`
-	CookieBytes int        `json:"cookie_bytes"`
-	CPU         quartiles  `json:"cpu_us"`                        // a request
-	Plain       quartiles  `json:"cpu_to_plain"`                  // ratio to plain Caddy in its own process, without a cookie
-	Unprotected *quartiles `json:"cpu_to_unprotected,omitempty"`  // ratio to an unprotected route of the same process
-	Carrying    *quartiles `json:"cpu_to_plain_cookie,omitempty"` // ratio to plain Caddy that carries the same cookie
+	Carries     int        `json:"credential_bytes"`             // Cookie or Authorization
+	CPU         quartiles  `json:"cpu_us"`                       // a request
+	Plain       quartiles  `json:"cpu_to_plain"`                 // ratio to plain Caddy in its own process, without a credential
+	Unprotected *quartiles `json:"cpu_to_unprotected,omitempty"` // ratio to an unprotected route of the same process
+	Carrying    *quartiles `json:"cpu_to_plain_same,omitempty"`  // ratio to plain Caddy that carries as many bytes
 	Rate        float64    `json:"requests_per_second"`
 	P50         float64    `json:"p50_us"`
 	P99         float64    `json:"p99_us"`
@@ -36,7 +36,7 @@ func summarize(rows []*row) []result {
 	results := make([]result, 0, len(rows))
 	for _, r := range rows {
 		one := result{
-			Name: r.name, CookieBytes: r.cookie, CPU: quartilesOf(r.cpu), Plain: quartilesOf(ratios(r.cpu, rows[0].cpu)),
+			Name: r.name, Carries: r.carries, CPU: quartilesOf(r.cpu), Plain: quartilesOf(ratios(r.cpu, rows[0].cpu)),
 			Rate: quartilesOf(r.rate).Median, P50: quartilesOf(r.p50).Median, P99: quartilesOf(r.p99).Median, RSS: r.rss,
 		}
 		if r.own != nil {
@@ -77,10 +77,10 @@ func (q *quartiles) orNothing() string {
 func (r *report) print(out io.Writer) {
 	fmt.Fprintln(out, r.Machine)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "\tcookie\tCPU\tto plain\tto unprotected\tto plain with\tper\tp50\tp99\tRSS")
+	fmt.Fprintln(table, "\tcredential\tCPU\tto plain\tto unprotected\tto plain with\tper\tp50\tp99\tRSS")
 	fmt.Fprintln(table, "\tB\tµs\tCaddy\troute\tthe same bytes\tsecond\tµs\tµs\tMB")
 	for _, row := range r.Rows {
-		fmt.Fprintf(table, "%s\t%d\t%.1f\t%s\t%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\n", row.Name, row.CookieBytes, row.CPU.Median,
+		fmt.Fprintf(table, "%s\t%d\t%.1f\t%s\t%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\n", row.Name, row.Carries, row.CPU.Median,
 			row.Plain, row.Unprotected.orNothing(), row.Carrying.orNothing(), row.Rate, row.P50, row.P99, float64(row.RSS)/1e6)
 	}
 	table.Flush()

@@ -133,10 +133,10 @@ func (b *bench) otherRow(ctx context.Context, p *process) (*row, error) {
 		return nil, fmt.Errorf("%s: %w", p.name, err)
 	}
 	_, host, _ := strings.Cut(site, "://")
-	senders, err := newSenders(b.options.connections, "127.0.0.1:"+p.other.port, host, "/", b.header(cookie))
+	senders, err := newSenders(b.options.connections, "127.0.0.1:"+p.other.port, host, "/", b.header(credential{"Cookie", cookie}))
 	if err != nil {
 		return nil, err
 	}
 	pids, err := p.tree()
-	return &row{name: p.name, process: p, pids: pids, senders: senders, cookie: len(cookie)}, err
+	return &row{name: p.name, process: p, pids: pids, senders: senders, carries: len(cookie)}, err
 }
