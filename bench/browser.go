@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -41,7 +42,7 @@ func newBrowser() (*browser, error) {
 	return &browser{&http.Client{Jar: jar, Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}}, nil
 }
 
-// get navigates, and returns the answer with its body read.
+// get navigates, and returns the answer with its body read; it may be read again.
 func (b *browser) get(ctx context.Context, address string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -54,6 +55,7 @@ func (b *browser) get(ctx context.Context, address string) (*http.Response, erro
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
+	response.Body = io.NopCloser(bytes.NewReader(body))
 	if err == nil && response.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s: %s", response.Request.URL, response.Status, body)
 	}

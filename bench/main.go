@@ -47,20 +47,12 @@ type options struct {
 	profile     string
 	signIns     int
 	starts      int
+	cookies     bool
 }
 
 func main() {
 	if as := os.Getenv(asCaddy); as != "" {
-		if as == "profiled" {
-			runtime.SetMutexProfileFraction(1)
-			runtime.SetBlockProfileRate(1000) // nanoseconds
-		}
-		go func() { // who started us holds the other end
-			_, _ = io.Copy(io.Discard, os.Stdin)
-			os.Exit(1)
-		}()
-		os.Args[0] = "caddy"
-		caddycmd.Main()
+		runCaddy(as)
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -70,6 +62,20 @@ func main() {
 		stop()
 		os.Exit(1)
 	}
+}
+
+// runCaddy is what this program does instead where [asCaddy] is set.
+func runCaddy(as string) {
+	if as == "profiled" {
+		runtime.SetMutexProfileFraction(1)
+		runtime.SetBlockProfileRate(1000) // nanoseconds
+	}
+	go func() { // who started us holds the other end
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
+	}()
+	os.Args[0] = "caddy"
+	caddycmd.Main()
 }
 
 func readOptions() options {
@@ -87,6 +93,7 @@ func readOptions() options {
 	flag.StringVar(&o.profile, "profile", "", "write profiles of the gate to this folder: CPU and allocations of all rounds, mutex and block")
 	flag.IntVar(&o.signIns, "sign-ins", 500, "how many people sign in at once at the end; 0 for none")
 	flag.IntVar(&o.starts, "starts", 8, "how often each Caddy is started at the end, to the first answer; 0 for never")
+	flag.BoolVar(&o.cookies, "cookies", false, "measure nothing but how large cookies are for the tokens of several providers: testdata/tokens")
 	flag.BoolVar(&quick, "quick", false, "only see that it works: two rounds of 20 ms, few sign-ins and starts")
 	flag.Parse()
 	if quick {
@@ -102,6 +109,11 @@ func readOptions() options {
 func run(ctx context.Context, o options, out io.Writer) (err error) {
 	if o.rounds < 1 || o.round <= 0 || o.connections < 1 || o.cores < 1 {
 		return errors.New("rounds, round, connections and cores are above zero")
+	}
+	if o.cookies {
+		sizes, err := measureCookies(ctx, o)
+		printCookies(sizes, out)
+		return errors.Join(err, writeJSON(o.jsonFile, sizes))
 	}
 	b, err := start(ctx, o)
 	if err != nil {
@@ -134,12 +146,17 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		}
 	}
 	report.print(out)
-	if o.jsonFile == "" {
+	return writeJSON(o.jsonFile, report)
+}
+
+// writeJSON writes what was found out to a file, if one is named.
+func writeJSON(file string, found any) error {
+	if file == "" {
 		return nil
 	}
-	encoded, err := json.MarshalIndent(report, "", "\t")
+	encoded, err := json.MarshalIndent(found, "", "\t")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(o.jsonFile, append(encoded, '\n'), 0o600)
+	return os.WriteFile(file, append(encoded, '\n'), 0o600)
 }
