@@ -48,6 +48,7 @@ type options struct {
 	signIns     int
 	starts      int
 	cookies     bool
+	scaling     bool
 }
 
 func main() {
@@ -94,6 +95,7 @@ func readOptions() options {
 	flag.IntVar(&o.signIns, "sign-ins", 500, "how many people sign in at once at the end; 0 for none")
 	flag.IntVar(&o.starts, "starts", 8, "how often each Caddy is started at the end, to the first answer; 0 for never")
 	flag.BoolVar(&o.cookies, "cookies", false, "measure nothing but how large cookies are for the tokens of several providers: testdata/tokens")
+	flag.BoolVar(&o.scaling, "scaling", false, "measure nothing but what a second core brings to the handlers, without connections")
 	flag.BoolVar(&quick, "quick", false, "only see that it works: two rounds of 20 ms, few sign-ins and starts")
 	flag.Parse()
 	if quick {
@@ -114,6 +116,11 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		sizes, err := measureCookies(ctx, o)
 		printCookies(sizes, out)
 		return errors.Join(err, writeJSON(o.jsonFile, sizes))
+	}
+	if o.scaling {
+		factors, err := measureScaling(ctx, o)
+		printScaling(factors, out)
+		return errors.Join(err, writeJSON(o.jsonFile, factors))
 	}
 	b, err := start(ctx, o)
 	if err != nil {

@@ -135,8 +135,8 @@ func (b *bench) row(name string, p *process, site, path string, shown credential
 	return &row{name: name, process: p, pids: pids, senders: senders, carries: len(shown.value)}, err
 }
 
-// header is what Chromium sends with a navigation, or nothing beside the credential.
-func (b *bench) header(shown credential) http.Header {
+// header is what Chromium sends with a navigation, and the credential.
+func header(shown credential) http.Header {
 	header := http.Header{
 		"Connection":                {"keep-alive"},
 		"Sec-Ch-Ua":                 {`"Chromium";v="140", "Not=A?Brand";v="24"`},
@@ -153,13 +153,22 @@ func (b *bench) header(shown credential) http.Header {
 		"Accept-Encoding":           {"gzip, deflate, br, zstd"},
 		"Accept-Language":           {"en-US,en;q=0.9"},
 	}
-	if b.options.bare {
-		header = http.Header{}
-	}
 	if shown.header != "" {
 		header.Set(shown.header, shown.value)
 	}
 	return header
+}
+
+// header is what the requests of a row send: as [header], or nothing beside the credential.
+func (b *bench) header(shown credential) http.Header {
+	if !b.options.bare {
+		return header(shown)
+	}
+	bare := http.Header{}
+	if shown.header != "" {
+		bare.Set(shown.header, shown.value)
+	}
+	return bare
 }
 
 // credential gets what the requests of a row show.
