@@ -143,7 +143,7 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	}
 	report := report{Machine: machine(), Command: strings.Join(os.Args, " "), Rows: summarize(rows)}
 	if o.signIns > 0 {
-		if report.SignIn, err = b.signInAtOnce(ctx, o.signIns); err != nil {
+		if report.AtOnce, err = b.signInAtOnce(ctx, o.signIns); err != nil {
 			return err
 		}
 	}

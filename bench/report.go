@@ -11,11 +11,11 @@ import (
 
 // report is what a run found out.
 type report struct {
-	Machine string   `json:"machine"`
-	Command string   `json:"command"`
-	Rows    []result `json:"rows"`
-	SignIn  *signIns `json:"sign_in,omitempty"`
-	Start   *starts  `json:"start,omitempty"`
+	Machine string    `json:"machine"`
+	Command string    `json:"command"`
+	Rows    []result  `json:"rows"`
+	AtOnce  []*atOnce `json:"at_once,omitempty"`
+	Start   *starts   `json:"start,omitempty"`
 }
 
 // result is one row: medians over the rounds, and of ratios within a round.
@@ -84,10 +84,13 @@ func (r *report) print(out io.Writer) {
 			row.Plain, row.Unprotected.orNothing(), row.Carrying.orNothing(), row.Rate, row.P50, row.P99, float64(row.RSS)/1e6)
 	}
 	table.Flush()
-	if s := r.SignIn; s != nil {
-		fmt.Fprintf(out, "%d sign-ins at once: %.1f s, of the gate's CPU %.2f ms each; half took %.0f ms, 99 of 100 at most %.0f ms\n",
-			s.Count, s.Seconds, s.CPU, s.P50, s.P99)
+	for i, once := range r.AtOnce {
+		if i == 0 {
+			fmt.Fprintf(table, "\n%d people at once\tgate's CPU, ms\tp50, ms\tp99, ms\tall, s\n", once.Count)
+		}
+		fmt.Fprintf(table, "%s\t%.2f\t%.0f\t%.0f\t%.1f\n", once.Name, once.CPU, once.P50, once.P99, once.Seconds)
 	}
+	table.Flush()
 	if s := r.Start; s != nil {
 		fmt.Fprintf(out, "start to first answer: plain Caddy %.0f ms, with the gate %.0f ms; difference %.1f ms (%.1f-%.1f)\n",
 			s.Plain.Median, s.Gate.Median, s.Difference.Median, s.Difference.Q1, s.Difference.Q3)
