@@ -162,8 +162,13 @@ func (b *bench) startPlain(ctx context.Context) (*process, error) {
 	return p, p.listening(ctx, addresses...)
 }
 
+// globals are the global options of the Caddy with the gate.
+func (b *bench) globals() string {
+	return fmt.Sprintf(globals, fmt.Sprintf(provided, b.provider.Issuer(), b.provider.ClientID, b.provider.ClientSecret))
+}
+
 func (b *bench) startGate(ctx context.Context) (*process, error) {
-	caddyfile := fmt.Sprintf(globals, fmt.Sprintf(provided, b.provider.Issuer(), b.provider.ClientID, b.provider.ClientSecret))
+	caddyfile := b.globals()
 	sites := append(b.options.gated(), site{name: "unprotected"})
 	addresses := make([]string, 0, len(sites))
 	for _, s := range sites {

@@ -49,6 +49,7 @@ type options struct {
 	starts      int
 	cookies     bool
 	scaling     bool
+	markdown    bool
 }
 
 func main() {
@@ -88,6 +89,7 @@ func readOptions() options {
 	flag.IntVar(&o.cores, "cores", 1, "GOMAXPROCS of each Caddy")
 	flag.BoolVar(&o.bare, "bare", false, "send no header but Host and Cookie, as load generators do; a browser sends fourteen more")
 	flag.StringVar(&o.jsonFile, "json", "", "also write the table as JSON to this file")
+	flag.BoolVar(&o.markdown, "markdown", false, "print tables as Markdown")
 	flag.StringVar(&o.only, "only", "", "measure only rows whose name holds this, and what they are compared with")
 	specs := flag.String("spec", "", "files that describe other servers, with commas between: specs/apache.json")
 	flag.StringVar(&o.redis, "redis", "", "address of a Redis or Valkey: also measure sessions that are kept there")
@@ -114,12 +116,12 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	}
 	if o.cookies {
 		sizes, err := measureCookies(ctx, o)
-		printCookies(sizes, out)
+		printCookies(sizes, out, o.markdown)
 		return errors.Join(err, writeJSON(o.jsonFile, sizes))
 	}
 	if o.scaling {
 		factors, err := measureScaling(ctx, o)
-		printScaling(factors, out)
+		printScaling(factors, out, o.markdown)
 		return errors.Join(err, writeJSON(o.jsonFile, factors))
 	}
 	b, err := start(ctx, o)
@@ -152,7 +154,7 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 			return err
 		}
 	}
-	report.print(out)
+	report.print(out, o.markdown)
 	return writeJSON(o.jsonFile, report)
 }
 

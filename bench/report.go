@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"text/tabwriter"
 )
 
 // report is what a run found out.
@@ -73,26 +72,26 @@ func (q *quartiles) orNothing() string {
 	return q.String()
 }
 
-// print writes the table.
-func (r *report) print(out io.Writer) {
+// print writes the tables.
+func (r *report) print(out io.Writer, markdown bool) {
 	fmt.Fprintln(out, r.Machine)
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "\tcredential\tCPU\tto plain\tto unprotected\tto plain with\tper\tp50\tp99\tRSS")
-	fmt.Fprintln(table, "\tB\tµs\tCaddy\troute\tthe same bytes\tsecond\tµs\tµs\tMB")
+	rows := table{head: []string{
+		"", "credential, B", "CPU, µs", "to plain Caddy", "to unprotected route", "to plain Caddy with the same bytes", "per second", "p50, µs", "p99, µs", "RSS, MB",
+	}}
 	for _, row := range r.Rows {
-		fmt.Fprintf(table, "%s\t%d\t%.1f\t%s\t%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\n", row.Name, row.Carries, row.CPU.Median,
-			row.Plain, row.Unprotected.orNothing(), row.Carrying.orNothing(), row.Rate, row.P50, row.P99, float64(row.RSS)/1e6)
+		rows.add(row.Name, row.Carries, decimals(0, row.CPU.Median), row.Plain, row.Unprotected.orNothing(), row.Carrying.orNothing(),
+			decimals(0, row.Rate), decimals(0, row.P50), decimals(0, row.P99), decimals(0, float64(row.RSS)/1e6))
 	}
-	table.Flush()
-	for i, once := range r.AtOnce {
-		if i == 0 {
-			fmt.Fprintf(table, "\n%d people at once\tgate's CPU, ms\tp50, ms\tp99, ms\tall, s\n", once.Count)
+	rows.print(out, markdown)
+	if len(r.AtOnce) > 0 {
+		once := table{head: []string{fmt.Sprintf("%d people at once", r.AtOnce[0].Count), "the gate's CPU for each, ms", "p50, ms", "p99, ms", "all of them, s"}}
+		for _, o := range r.AtOnce {
+			once.add(o.Name, decimals(2, o.CPU), decimals(0, o.P50), decimals(0, o.P99), decimals(1, o.Seconds))
 		}
-		fmt.Fprintf(table, "%s\t%.2f\t%.0f\t%.0f\t%.1f\n", once.Name, once.CPU, once.P50, once.P99, once.Seconds)
+		once.print(out, markdown)
 	}
-	table.Flush()
 	if s := r.Start; s != nil {
-		fmt.Fprintf(out, "start to first answer: plain Caddy %.0f ms, with the gate %.0f ms; difference %.1f ms (%.1f-%.1f)\n",
+		fmt.Fprintf(out, "\nstart to first answer: plain Caddy %.0f ms, with the gate %.0f ms; difference %.1f ms (%.1f-%.1f)\n",
 			s.Plain.Median, s.Gate.Median, s.Difference.Median, s.Difference.Q1, s.Difference.Q3)
 	}
 }

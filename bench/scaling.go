@@ -9,7 +9,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"text/tabwriter"
 	"time"
 )
 
@@ -82,12 +81,11 @@ func (t *target) measure(cores int, duration time.Duration) (rate, used float64,
 	return float64(sent) / elapsed.Seconds(), microseconds(after-before) / float64(sent), err
 }
 
-func printScaling(all []scaling, out io.Writer) {
+func printScaling(all []scaling, out io.Writer, markdown bool) {
 	fmt.Fprintln(out, machine())
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "requests a second, no connections\tone core\ttwo\tfactor\tby CPU time")
+	t := table{head: []string{"requests a second, no connections", "one core", "two", "factor", "by CPU time"}}
 	for _, s := range all {
-		fmt.Fprintf(table, "%s\t%.0f\t%.0f\t%.2f\t%s\n", s.Name, s.One, s.Two, s.Factor, s.ByCPU)
+		t.add(s.Name, decimals(0, s.One), decimals(0, s.Two), decimals(2, s.Factor), s.ByCPU)
 	}
-	table.Flush()
+	t.print(out, markdown)
 }
