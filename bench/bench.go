@@ -135,8 +135,16 @@ func start(ctx context.Context, o options) (b *bench, err error) {
 	if b.gate, err = b.startGate(ctx); err != nil {
 		return b, err
 	}
-	for _, file := range o.specs {
-		if err := b.startSpec(ctx, file); err != nil {
+	specs, err := readSpecs(o.specs)
+	if err != nil {
+		return b, err
+	}
+	for _, s := range specs {
+		p, err := startSpec(ctx, s, b.provider, b.upstream)
+		if p != nil {
+			b.others = append(b.others, p)
+		}
+		if err != nil {
 			return b, err
 		}
 	}

@@ -7,9 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/seal"
 	"github.com/gatehouse-auth/gatehouse/internal/testop"
@@ -27,6 +32,8 @@ type cookieSizes struct {
 	// Hint is what our own endpoints are sent beside it: the ID token for the sign-out. 0
 	// where that does not fit into its cookie and is left out.
 	Hint int `json:"hint"`
+
+	Others map[string]int `json:"others,omitempty"` // bytes of Cookie of other servers, by their names; with a refresh token
 
 	Encodings *encodings `json:"encodings,omitempty"` // of the largest that fits
 }
@@ -139,35 +146,84 @@ func measureCookies(ctx context.Context, o options) (all []cookieSizes, err erro
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.stop()) }()
+	specs, err := readSpecs(o.specs)
+	if err != nil {
+		return nil, err
+	}
 	for i, shape := range b.shapes {
+		first := len(all)
 		for _, groups := range []int{0, 20, 100} {
-			sizes := cookieSizes{Provider: shape.Provider, Groups: groups}
-			for _, variant := range []struct {
-				refresh, forwards bool
-				bytes             *int
-			}{{false, false, &sizes.Without}, {true, false, &sizes.With}, {true, true, &sizes.Forwarded}} {
-				if err := shape.give(b.providers[i], groups, variant.refresh); err != nil {
-					return nil, err
-				}
-				kept, err := b.signIn(ctx, siteOf(i, variant.forwards), shape.Subject)
-				if err != nil {
-					return nil, fmt.Errorf("%s, %d groups: %w", shape.Provider, groups, err)
-				}
-				if kept.sealed == "" {
-					continue
-				}
-				*variant.bytes, sizes.Hint = kept.bytes, kept.hint
-				if variant.forwards {
-					continue
-				}
-				if sizes.Encodings, err = compareEncodings(b.ring, kept); err != nil {
-					return nil, err
-				}
+			sizes, err := b.measure(ctx, i, groups)
+			if err != nil {
+				return nil, fmt.Errorf("%s, %d groups: %w", shape.Provider, groups, err)
 			}
 			all = append(all, sizes)
 		}
+		for _, s := range specs {
+			if err := b.measureOther(ctx, s, i, all[first:]); err != nil {
+				return nil, fmt.Errorf("%s, %s: %w", s.Name, shape.Provider, err)
+			}
+		}
 	}
 	return all, nil
+}
+
+// measure signs somebody in at the sites of one provider.
+func (b *cookieBench) measure(ctx context.Context, provider, groups int) (cookieSizes, error) {
+	shape := b.shapes[provider]
+	sizes := cookieSizes{Provider: shape.Provider, Groups: groups, Others: map[string]int{}}
+	for _, variant := range []struct {
+		refresh, forwards bool
+		bytes             *int
+	}{{false, false, &sizes.Without}, {true, false, &sizes.With}, {true, true, &sizes.Forwarded}} {
+		if err := shape.give(b.providers[provider], groups, variant.refresh); err != nil {
+			return sizes, err
+		}
+		kept, err := b.signIn(ctx, siteOf(provider, variant.forwards), shape.Subject)
+		if err != nil {
+			return sizes, err
+		}
+		if kept.sealed == "" {
+			continue
+		}
+		*variant.bytes, sizes.Hint = kept.bytes, kept.hint
+		if variant.forwards {
+			continue
+		}
+		if sizes.Encodings, err = compareEncodings(b.ring, kept); err != nil {
+			return sizes, err
+		}
+	}
+	return sizes, nil
+}
+
+// measureOther signs somebody in at another server, with a refresh token.
+func (b *cookieBench) measureOther(ctx context.Context, s spec, provider int, all []cookieSizes) (err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	application := &http.Server{Handler: newUpstream(), ReadHeaderTimeout: time.Minute}
+	go func() { _ = application.Serve(listener) }() // ends with ErrServerClosed
+	defer application.Close()
+	p, err := startSpec(ctx, s, b.providers[provider], listener.Addr().String())
+	if p != nil {
+		defer func() { err = errors.Join(err, p.stop()) }()
+	}
+	if err != nil {
+		return err
+	}
+	for _, sizes := range all {
+		if err := b.shapes[provider].give(b.providers[provider], sizes.Groups, true); err != nil {
+			return err
+		}
+		cookie, err := signIn(ctx, strings.TrimSuffix(p.other.spec.URL, "/"), "/seen", p.other.spec.Header, b.shapes[provider].Subject)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s, %s, %d groups: %.150v\n", s.Name, sizes.Provider, sizes.Groups, err)
+		}
+		sizes.Others[s.Name] = len(cookie)
+	}
+	return nil
 }
 
 // keptCookies is what a browser has after a sign-in.
@@ -223,11 +279,20 @@ func printCookies(all []cookieSizes, out io.Writer, markdown bool) {
 		return fmt.Sprint(bytes)
 	}
 	is := table{head: []string{"bytes of `Cookie`", "groups", "no refresh token", "a refresh token", "and the access token", "more for our endpoints"}}
+	var others []string
+	if len(all) > 0 {
+		others = slices.Sorted(maps.Keys(all[0].Others))
+	}
+	is.head = append(is.head, others...)
 	might := table{head: []string{
 		"the larger of the first two", "groups", "session, B", "sealed, B", "base64 once, B", "deflate, B", "both, B", "to open, µs", "base64 once, µs", "inflate, µs", "deflate, µs",
 	}}
 	for _, s := range all {
-		is.add(s.Provider, s.Groups, size(s.Without), size(s.With), size(s.Forwarded), size(s.Hint))
+		cells := []any{s.Provider, s.Groups, size(s.Without), size(s.With), size(s.Forwarded), size(s.Hint)}
+		for _, name := range others {
+			cells = append(cells, size(s.Others[name]))
+		}
+		is.add(cells...)
 		if e := s.Encodings; e != nil {
 			might.add(s.Provider, s.Groups, e.Session, e.Now, e.Once, e.Deflated, e.Both,
 				decimals(1, e.Open), decimals(1, e.OpenOnce), decimals(1, e.Inflate), decimals(1, e.Deflate))
