@@ -25,6 +25,8 @@ type result struct {
 	Plain       quartiles  `json:"cpu_to_plain"`                 // ratio to plain Caddy in its own process, without a credential
 	Unprotected *quartiles `json:"cpu_to_unprotected,omitempty"` // ratio to an unprotected route of the same process
 	Carrying    *quartiles `json:"cpu_to_plain_same,omitempty"`  // ratio to plain Caddy that carries as many bytes
+	CarryingCPU float64    `json:"plain_same_cpu_us,omitempty"`  // what that takes
+	Neighbour   bool       `json:"neighbour,omitempty"`          // this row is such a plain Caddy
 	Rate        float64    `json:"requests_per_second"`
 	P50         float64    `json:"p50_us"`
 	P99         float64    `json:"p99_us"`
@@ -35,7 +37,7 @@ func summarize(rows []*row) []result {
 	results := make([]result, 0, len(rows))
 	for _, r := range rows {
 		one := result{
-			Name: r.name, Carries: r.carries, CPU: quartilesOf(r.cpu), Plain: quartilesOf(ratios(r.cpu, rows[0].cpu)),
+			Name: r.name, Neighbour: r.name == sameBytes, Carries: r.carries, CPU: quartilesOf(r.cpu), Plain: quartilesOf(ratios(r.cpu, rows[0].cpu)),
 			Rate: quartilesOf(r.rate).Median, P50: quartilesOf(r.p50).Median, P99: quartilesOf(r.p99).Median, RSS: r.rss,
 		}
 		if r.own != nil {
@@ -43,6 +45,7 @@ func summarize(rows []*row) []result {
 		}
 		if r.carrying != nil {
 			one.Carrying = new(quartilesOf(ratios(r.cpu, r.carrying.cpu)))
+			one.CarryingCPU = quartilesOf(r.carrying.cpu).Median
 		}
 		results = append(results, one)
 	}
@@ -76,10 +79,17 @@ func (q *quartiles) orNothing() string {
 func (r *report) print(out io.Writer, markdown bool) {
 	fmt.Fprintln(out, r.Machine)
 	rows := table{head: []string{
-		"", "credential, B", "CPU, µs", "to plain Caddy", "to unprotected route", "to plain Caddy with the same bytes", "per second", "p50, µs", "p99, µs", "RSS, MB",
+		"", "credential, B", "CPU, µs", "to plain Caddy", "to unprotected route", "to plain Caddy with the same bytes", "that takes, µs", "per second", "p50, µs", "p99, µs", "RSS, MB",
 	}}
 	for _, row := range r.Rows {
-		rows.add(row.Name, row.Carries, decimals(0, row.CPU.Median), row.Plain, row.Unprotected.orNothing(), row.Carrying.orNothing(),
+		if row.Neighbour {
+			continue // stands in the row that it belongs to
+		}
+		same := ""
+		if row.Carrying != nil {
+			same = decimals(0, row.CarryingCPU)
+		}
+		rows.add(row.Name, row.Carries, decimals(0, row.CPU.Median), row.Plain, row.Unprotected.orNothing(), row.Carrying.orNothing(), same,
 			decimals(0, row.Rate), decimals(0, row.P50), decimals(0, row.P99), decimals(0, float64(row.RSS)/1e6))
 	}
 	rows.print(out, markdown)
