@@ -1,13 +1,15 @@
 // Command bench measures what the gate costs: beside plain Caddy, in one run, on
 // loopback, one kind of request after the other in short rounds.
 //
-//	cd bench && go run .
+//	go run ./bench
+//	go run ./bench -cookies
+//	go run ./bench -scaling
 //
 // It runs itself twice more as Caddy, without the gate and with it, signs in at a
 // provider of its own, and checks before anything is timed that the upstream sees
 // the user and that nobody passes without a cookie. What it compares is CPU time
 // per request, which other work on the machine disturbs least, as the median of
-// the ratios within each round.
+// the ratios within each round. docs/performance.md says what came out.
 package main
 
 import (
