@@ -243,6 +243,9 @@ http {
 // startNginx runs nginx with the locations of docs/forward-auth.md in front of a gate and an application.
 func startNginx(t *testing.T, gate, application string) (origin string) {
 	t.Helper()
+	if _, err := exec.LookPath("nginx"); err != nil {
+		skipWithout(t, "nginx", err)
+	}
 	dir, port := t.TempDir(), freePort(t)
 	cert, key := writeCertificate(t, dir)
 	conf := strings.NewReplacer("{DIR}", dir, "{PORT}", port, "{CERT}", cert, "{KEY}", key, "{LOCATIONS}",
