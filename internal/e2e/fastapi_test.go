@@ -20,18 +20,24 @@ import (
 
 const fastapi = "../../examples/fastapi"
 
-// startFastAPI installs what the example needs into a folder of its own, and runs it.
-func startFastAPI(t *testing.T) (address string) {
+// installPackages puts packages of Python's into a folder; the test is skipped where there is no pip.
+func installPackages(t *testing.T, folder, requirements string) {
 	t.Helper()
 	if err := exec.CommandContext(t.Context(), "python3", "-m", "pip", "--version").Run(); err != nil {
 		skipWithout(t, "python3 with pip", err)
 	}
-	packages := t.TempDir()
 	install := exec.CommandContext(t.Context(), "python3", "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", "--only-binary", ":all:",
-		"--disable-pip-version-check", "--target", packages, "-r", filepath.Join(fastapi, "requirements.txt"))
+		"--disable-pip-version-check", "--target", folder, "-r", requirements)
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("%q: %v\n%s", install.Args, err, out)
 	}
+}
+
+// startFastAPI installs what the example needs into a folder of its own, and runs it.
+func startFastAPI(t *testing.T) (address string) {
+	t.Helper()
+	packages := t.TempDir()
+	installPackages(t, packages, filepath.Join(fastapi, "requirements.txt"))
 	port := freePort(t)
 	var logs logBuffer
 	cmd := exec.Command("python3", "-m", "uvicorn", "app:app", "--host", "127.0.0.1", "--port", port, "--app-dir", fastapi)
