@@ -394,6 +394,10 @@ func TestForwardAuthOfOthers(t *testing.T) {
 			t.Parallel()
 			s := StartSite(t, askedSite, askedPeople)
 			at := start(t, strings.TrimPrefix(s.HTTP(), "http://"), strings.TrimPrefix(s.App.URL, "http://"))
+			lives := func(life time.Duration) {
+				s.OP.Set(func(b *testop.Behaviour) { b.AccessTokenLifetime = life })
+			}
+			lives(2 * time.Second)
 			b := s.As(NewBrowser(t), "gus")
 			page := b.Navigate(at + "/deep?x=1&y=2")
 			if page.Status == http.StatusUnauthorized { // Envoy hands on a page with a link
@@ -401,6 +405,15 @@ func TestForwardAuthOfOthers(t *testing.T) {
 			}
 			if got := seen(t, page); got.Header.Get("X-Forwarded-User") != "gus" || page.URL.String() != at+"/deep?x=1&y=2" {
 				t.Errorf("at %s as %q", page.URL, got.Header.Get("X-Forwarded-User"))
+			}
+			lives(time.Hour)
+			before := b.Jar.Cookie("__Host-gatehouse").Value
+			renewed := func() bool {
+				seen(t, b.Fetch(at, http.MethodGet, at+"/deep", nil, ""))
+				return b.Jar.Cookie("__Host-gatehouse").Value != before
+			}
+			if !eventually(30*time.Second, renewed) {
+				t.Error("the cookie of a renewed session does not reach the browser")
 			}
 			stranger := NewBrowser(t)
 			spoofed := http.Header{"X-Forwarded-User": {"root"}, "X-Forwarded-Groups": {"admins"}, "X-Forwarded-Uri": {"/public/x"}, "X-Original-Uri": {"/public/x"}}
