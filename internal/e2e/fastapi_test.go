@@ -116,11 +116,15 @@ func TestFastAPI(t *testing.T) {
 	})
 	users := filepath.Join(t.TempDir(), "users")
 	writeUsers(t, users, "ada "+hashPassword(t, "correct horse", "--bcrypt-cost", "4")+" ops\n")
-	caddyfile, err := os.ReadFile(filepath.Join(fastapi, "Caddyfile"))
-	if err != nil {
-		t.Fatal(err)
+	start := func(name string, env ...string) {
+		t.Helper()
+		caddyfile, err := os.ReadFile(filepath.Join(fastapi, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		StartCaddy(t, string(caddyfile), env...)
 	}
-	StartCaddy(t, string(caddyfile), "SITE="+at, "ISSUER="+p.Issuer, "CLIENT_ID=app", "CLIENT_SECRET=secret",
+	start("Caddyfile.provider", "SITE="+at, "ISSUER="+p.Issuer, "CLIENT_ID=app", "CLIENT_SECRET=secret",
 		"AUDIENCE="+api, "USERS="+users, "APP="+address)
 	type user struct {
 		Username string
@@ -137,6 +141,10 @@ func TestFastAPI(t *testing.T) {
 			t.Errorf("%+v, want %+v", got, want)
 		}
 	}
+
+	alone := "http://localhost:" + freePort(t)
+	start("Caddyfile", "SITE="+alone, "USERS="+users, "APP="+address)
+	me(call(t, http.MethodGet, alone+"/users/me", bearing(tokenOf(t, alone, "ada", "correct horse"))), user{"ada", []string{"ops"}})
 
 	token := tokenOf(t, at, "ada", "correct horse", "client_id", "", "client_secret", "")
 	me(call(t, http.MethodGet, at+"/users/me", bearing(token)), user{"users:ada", []string{"users:ops"}})
