@@ -86,6 +86,11 @@ func TestSidecar(t *testing.T) {
 	if all.secret == nil || all.config == nil || all.deployment == nil || all.service == nil || all.ingress == nil || all.network == nil || all.disruption == nil {
 		t.Fatal("a part is missing")
 	}
+	for name, text := range sidecarFiles(t) {
+		if filepath.Ext(name) == ".yaml" && strings.Contains(string(text), "kind: Secret") {
+			t.Errorf("%s: kubectl apply -f deploy/sidecar puts it over the Secret that was made", name)
+		}
+	}
 	for _, problem := range check(all) {
 		t.Error(problem)
 	}

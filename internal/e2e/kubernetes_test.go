@@ -332,7 +332,7 @@ func TestSidecarCaddyfileAdapts(t *testing.T) {
 func TestSidecarSecretIsNone(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	for name, value := range readManifest(t, "secret.yaml").StringData {
+	for name, value := range readManifest(t, "secret.yaml.example").StringData {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(value), 0o400); err != nil {
 			t.Fatal(err)
 		}
