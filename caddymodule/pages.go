@@ -145,7 +145,7 @@ func (g *Gate) errorPage(w http.ResponseWriter, r *http.Request, v *visit, statu
 	again, retry := "/", "/"
 	name, ours := g.endpoint(r)
 	// A POST of another site brings people here too: form_post, OIDC Core 4.
-	person := r.Method == http.MethodGet || ours && (name == "callback" || name == "login")
+	person := r.Method == http.MethodGet || ours && (isCallback(name) || name == "login")
 	if !ours {
 		again = v.policy().OwnTarget(originalTarget(r))
 		retry = again
