@@ -105,7 +105,7 @@ func (c *Client) identify(ctx context.Context, t *tokens, needed []string) (Clai
 	if err != nil {
 		return nil, err
 	}
-	info, err := c.fetchUserInfo(ctx, meta.UserInfoEndpoint, t)
+	info, err := c.fetchUserInfo(ctx, string(meta.UserInfoEndpoint), t)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func subjectFrom(info Claims, path string) (string, error) {
 func (c *Client) withEmails(ctx context.Context, meta *metadata, info Claims, t *tokens) Claims {
 	delete(info, "email")
 	delete(info, "email_verified")
-	list, err := c.fetchList(ctx, strings.TrimSuffix(meta.UserInfoEndpoint, "/")+emailsPath, t)
+	list, err := c.fetchList(ctx, strings.TrimSuffix(string(meta.UserInfoEndpoint), "/")+emailsPath, t)
 	if err != nil {
 		c.cfg.Logger.Warn("the list of e-mail addresses could not be read", "issuer", c.cfg.Issuer, "error", err)
 		names := map[string]any{"email": emailsPath}

@@ -13,13 +13,14 @@ import (
 // nobody but the provider that gave it, although that one sends no iss.
 func TestMixUp(t *testing.T) {
 	t.Parallel()
-	s := &Site{OP: testop.Start(t, staff, func(p *testop.Provider) {
-		p.Set(func(b *testop.Behaviour) { b.AuthorizationResponse = testop.Edit{"iss": testop.Absent} })
+	noIss := func(p *testop.Provider) {
 		p.Set(func(b *testop.Behaviour) {
+			b.AuthorizationResponse = testop.Edit{"iss": testop.Absent}
 			b.Discovery = testop.Edit{"authorization_response_iss_parameter_supported": testop.Absent}
 		})
-	}), App: StartApplication(t), t: t}
-	hostile := testop.Start(t)
+	}
+	s := &Site{OP: testop.Start(t, staff, noIss), App: StartApplication(t), t: t}
+	hostile := testop.Start(t, noIss)
 	s.Caddy = StartCaddy(t, s.fill(`{
 	gatehouse {
 		`+strings.Replace(providerBlock(s.OP), "provider {", "provider honest {", 1)+`
