@@ -217,6 +217,9 @@ func withDefaults(cfg Config) Config {
 	return cfg.withProfile()
 }
 
+// Check tells what [New] would refuse in a configuration, and makes nothing.
+func (cfg Config) Check() error { return withDefaults(cfg).validate() }
+
 // validate names the first value that cannot be right.
 func (cfg Config) validate() error {
 	if err := checkURL(cfg.Issuer, true); err != nil {

@@ -91,7 +91,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 				return d.ArgErr()
 			}
 			app.Session = new(SessionConfig)
-			return parseBlock(d, sessionWords(app.Session))
+			return parseSession(d, app.Session)
 		}},
 	})
 	if err != nil {
@@ -117,14 +117,14 @@ func parseProvider(d *caddyfile.Dispenser, app *App) error {
 	if err := parseBlock(d, providerWords(provider)); err != nil {
 		return err
 	}
-	if err := provider.checkProfile(); err != nil {
-		return d.WrapErr(err)
-	}
 	issuer := cmp.Or(provider.Issuer, presets[provider.Preset].issuer)
 	for _, needed := range []struct{ word, value string }{{"issuer", issuer}, {"client_id", provider.ClientID}} {
 		if needed.value == "" {
 			return d.Errf("provider %s needs %s", provider.name(), needed.word)
 		}
+	}
+	if err := provider.check(); err != nil {
+		return d.WrapErr(err)
 	}
 	app.Providers = append(app.Providers, provider)
 	return nil
@@ -180,6 +180,17 @@ func providerWords(p *ProviderConfig) vocabulary {
 			return nil
 		}},
 	}
+}
+
+// parseSession reads a block of session settings.
+func parseSession(d *caddyfile.Dispenser, s *SessionConfig) error {
+	if err := parseBlock(d, sessionWords(s)); err != nil {
+		return err
+	}
+	if err := s.check(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
 }
 
 func sessionWords(s *SessionConfig) vocabulary {

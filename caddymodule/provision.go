@@ -322,8 +322,17 @@ func (a *App) acquireClient(c *ProviderConfig, written []byte, config authflow.C
 	return client.(pooledClient).Client, nil
 }
 
-// provision is the one place where session settings become the session package's.
+// provision is settings, for whose lifetime keys are kept.
 func (c *SessionConfig) provision(d *durable) (session.Config, error) {
+	config, err := c.settings()
+	if err == nil {
+		d.keys.retain(config.Lifetime)
+	}
+	return config, err
+}
+
+// settings is the one place where session settings become the session package's.
+func (c *SessionConfig) settings() (session.Config, error) {
 	name, err := resolveOptional("cookie_name", c.CookieName)
 	if err != nil {
 		return session.Config{}, err
@@ -362,7 +371,6 @@ func (c *SessionConfig) provision(d *durable) (session.Config, error) {
 	default:
 		return config, fmt.Errorf("session: cookie_same_site: %q is none of lax, strict, none", c.CookieSameSite)
 	}
-	d.keys.retain(config.Lifetime)
 	return config, nil
 }
 

@@ -137,7 +137,7 @@ func (v *visit) demand(g *Gate) error {
 	both := slices.DeleteFunc(slices.Clone(v.demanded), func(p *provider) bool { return !slices.ContainsFunc(g.providers, p.same) })
 	if len(both) == 0 {
 		return problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.",
-			fmt.Errorf("two gatehouse directives on one request name different providers; nobody could pass both"))
+			fmt.Errorf("two gatehouse directives on one request name different providers; nobody could pass both (one without issuer and names means those of the global option, not that of another directive)"))
 	}
 	v.demanded = both
 	return nil
