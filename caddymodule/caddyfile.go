@@ -23,6 +23,7 @@ func init() {
 //
 //	gatehouse {
 //		provider [<name>] {
+//			display_name  <text>
 //			preset        oidc|google|oauth2|github
 //			issuer        <URL>
 //			client_id     <id>
@@ -134,6 +135,7 @@ func parseProvider(d *caddyfile.Dispenser, app *App) error {
 // block of a site that names an issuer.
 func providerWords(p *ProviderConfig) vocabulary {
 	return vocabulary{
+		"display_name":  one(&p.DisplayName),
 		"preset":        oneOf(&p.Preset, presetNames()...),
 		"issuer":        one(&p.Issuer),
 		"client_id":     one(&p.ClientID),

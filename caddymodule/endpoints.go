@@ -150,6 +150,7 @@ type loginOptions struct {
 	providers []*provider
 	prompt    string
 	loginHint string
+	issuer    string // of a sign-in that somebody else began (OIDC Core 4)
 	form      []byte // the handle of a form that waits for the sign-in
 	// query is that of a sign-in on purpose, and parameters what of it the provider
 	// gets (param_from_request).

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
 )
@@ -46,6 +49,20 @@ var presets = map[string]preset{
 
 // presetNames are the values that preset takes.
 func presetNames() []string { return slices.Sorted(maps.Keys(presets)) }
+
+// maxDisplayName is the longest name of a provider that a page shows, in characters.
+const maxDisplayName = 64
+
+// checkDisplayName refuses a name that no page could show.
+func (c *ProviderConfig) checkDisplayName() error {
+	if utf8.RuneCountInString(c.DisplayName) > maxDisplayName {
+		return fmt.Errorf("display_name has more than %d characters", maxDisplayName)
+	}
+	if c.DisplayName != "" && (strings.TrimSpace(c.DisplayName) == "" || strings.ContainsFunc(c.DisplayName, func(r rune) bool { return !unicode.IsPrint(r) })) {
+		return fmt.Errorf("display_name %q is blank, or has characters that cannot be shown", c.DisplayName)
+	}
+	return nil
+}
 
 // provisionPreset fills in what the preset knows and the configuration does not
 // say, once the rest is there. Of a provider that is plain OAuth 2.0 nothing is

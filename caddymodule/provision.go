@@ -24,6 +24,7 @@ import (
 // provider is a ProviderConfig that has been provisioned.
 type provider struct {
 	name         string
+	displayName  string // what people know it as
 	client       *authflow.Client
 	profile      string
 	userClaim    string
@@ -103,7 +104,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	if !exists {
 		return nil, fmt.Errorf("provider %s: no preset %q; there are %s", c.name(), c.Preset, strings.Join(presetNames(), ", "))
 	}
-	if err := c.checkProfile(); err != nil {
+	if err := cmp.Or(c.checkProfile(), c.checkDisplayName()); err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
 	}
 	written, err := json.Marshal(c) // loading a module takes it out of the configuration
@@ -126,6 +127,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	config.Logger = a.slogger
 	p := &provider{
 		name:         c.name(),
+		displayName:  cmp.Or(c.DisplayName, c.name()),
 		profile:      c.Profile,
 		userClaim:    "sub",
 		emailTrusted: c.InsecureUnverifiedEmail,
