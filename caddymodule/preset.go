@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -49,6 +50,19 @@ var presets = map[string]preset{
 
 // presetNames are the values that preset takes.
 func presetNames() []string { return slices.Sorted(maps.Keys(presets)) }
+
+// tenantTemplate are issuers at Microsoft that issue nothing: the metadata there, and
+// each ID token, name the tenant of the person instead.
+var tenantTemplate = regexp.MustCompile(`^https://login\.(?:partner\.)?microsoftonline\.(?:com|us|cn)/(?:common|organizations|consumers)(?:/|$)`)
+
+// checkIssuer refuses an issuer by which nobody could sign in.
+func checkIssuer(issuer string) error {
+	if tenantTemplate.MatchString(issuer) {
+		return fmt.Errorf("issuer: %s issues no tokens, each tenant does: write https://login.microsoftonline.com/<tenant id>/v2.0 "+
+			"(personal accounts are 9188040d-6c67-4c5b-b112-36a304b66dad), a provider for each", issuer)
+	}
+	return nil
+}
 
 // maxDisplayName is the longest name of a provider that a page shows, in characters.
 const maxDisplayName = 64

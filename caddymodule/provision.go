@@ -48,9 +48,6 @@ type provider struct {
 // publicIssuers let anybody have an account.
 var publicIssuers = []string{
 	"https://accounts.google.com",
-	"https://login.microsoftonline.com/common/",
-	"https://login.microsoftonline.com/organizations/",
-	"https://login.microsoftonline.com/consumers/",
 	"https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/", // personal accounts
 	"https://appleid.apple.com",
 	"https://github.com/",
@@ -211,6 +208,9 @@ func (c *ProviderConfig) client(known preset) (authflow.Config, error) {
 			return config, err
 		}
 		*field.target = value
+	}
+	if err := checkIssuer(config.Issuer); err != nil {
+		return config, err
 	}
 	for _, scope := range c.Scopes {
 		resolved, err := resolve("scopes", scope)
