@@ -234,7 +234,7 @@ func (g *Gate) serveSession(w http.ResponseWriter, r *http.Request, v *visit) er
 		return g.fail(w, r, v, err)
 	}
 	who := &identity{session: live.Session(), provider: provider, prefixed: len(g.speakers) > 1}
-	groups, _ := who.values("groups", false)
+	groups := who.values("groups", false)
 	at := ""
 	if len(g.providers) > 1 {
 		at = provider.displayName
