@@ -90,7 +90,14 @@ func (c *ProviderConfig) withoutPlaceholders() *ProviderConfig {
 func (c *SessionConfig) check() error {
 	known := *c
 	known.CookieName, known.CookieDomain = standIn(c.CookieName, ""), standIn(c.CookieDomain, "")
-	_, err := known.settings()
+	if _, err := known.settings(); err != nil {
+		return err
+	}
+	known.Keys = slices.DeleteFunc(slices.Clone(c.Keys), holdsPlaceholder)
+	if len(known.Keys) == 0 {
+		return nil
+	}
+	_, err := (&configuredKeys{raw: known.Keys}).read()
 	return err
 }
 
@@ -105,13 +112,22 @@ func (g *Gate) checkWords(global *App) error {
 	for i := range known.Header {
 		known.Header[i].Claim = standIn(known.Header[i].Claim, "claim")
 	}
+	known.Require = slices.Clone(g.Require)
+	for i := range known.Require {
+		requirement := &known.Require[i]
+		requirement.Match, requirement.ACR = nil, slices.Clone(requirement.ACR)
+		for j := range requirement.ACR {
+			requirement.ACR[j] = standIn(requirement.ACR[j], "acr")
+		}
+	}
 	if g.Pages != nil {
 		pages := *g.Pages
 		pages.Root = ""
 		known.Pages = &pages
 	}
 	for _, step := range []func(caddy.Context) error{
-		known.provisionWords, known.provisionPublic, known.provisionHeaders, known.provisionOrigins, known.provisionPages,
+		known.provisionWords, known.provisionPublic, known.provisionRequire,
+		known.provisionHeaders, known.provisionForward, known.provisionOrigins, known.provisionPages,
 	} {
 		if err := step(caddy.Context{}); err != nil {
 			return err

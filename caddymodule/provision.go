@@ -373,7 +373,7 @@ func (c *SessionConfig) settings() (session.Config, error) {
 	default:
 		return config, fmt.Errorf("session: cookie_same_site: %q is none of lax, strict, none", c.CookieSameSite)
 	}
-	return config, nil
+	return config, config.Cookie.Check()
 }
 
 // siteURL checks an URL that is ours to send browsers to.
