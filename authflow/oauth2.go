@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -119,6 +118,9 @@ func (c *Client) identify(ctx context.Context, t *tokens, needed []string) (Clai
 	if c.cfg.UserInfoEmails && slices.Contains(needed, "email") {
 		info = c.withEmails(ctx, meta, info, t)
 	}
+	if c.cfg.UserInfoGroups && slices.Contains(needed, "groups") {
+		info = c.withGroups(ctx, meta, info, t)
+	}
 	return mergeClaims(Claims{"sub": subject}, c.withSources(ctx, info, needed)), nil
 }
 
@@ -150,11 +152,7 @@ func (c *Client) withEmails(ctx context.Context, meta *metadata, info Claims, t 
 	list, err := c.fetchList(ctx, strings.TrimSuffix(string(meta.UserInfoEndpoint), "/")+emailsPath, t)
 	if err != nil {
 		c.cfg.Logger.Warn("the list of e-mail addresses could not be read", "issuer", c.cfg.Issuer, "error", err)
-		names := map[string]any{"email": emailsPath}
-		others, _ := info[claimNames].(map[string]any)
-		maps.Copy(names, others)
-		info[claimNames] = names
-		return info
+		return elsewhere(info, "email", emailsPath)
 	}
 	for _, item := range list {
 		entry, _ := item.(map[string]any)

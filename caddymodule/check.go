@@ -145,7 +145,7 @@ func (g *Gate) checkWords(global *App) error {
 func (g *Gate) checkRules(global *App) error {
 	of := g.providersOf(global)
 	for _, p := range of {
-		g.speakers = append(g.speakers, &provider{name: p.name()})
+		g.speakers = append(g.speakers, &provider{name: p.name(), groupless: p.groupless()})
 		if issuer := cmp.Or(p.Issuer, presets[p.Preset].issuer); len(g.Allow) == 0 && isPublicIssuer(issuer) {
 			return errPublicIssuer(issuer)
 		}
@@ -161,7 +161,7 @@ func (g *Gate) checkRules(global *App) error {
 				return err
 			}
 		}
-		if err := g.checkProviderOf(compiled); err != nil {
+		if err := errors.Join(g.checkProviderOf(compiled), g.checkGroups(compiled)); err != nil {
 			return err
 		}
 	}

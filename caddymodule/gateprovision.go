@@ -112,7 +112,7 @@ func (g *Gate) provisionRules(ctx caddy.Context) error {
 		}
 	}
 	for _, r := range slices.Concat(g.allow, g.deny) {
-		if err := g.checkProviderOf(r); err != nil {
+		if err := errors.Join(g.checkProviderOf(r), g.checkGroups(r)); err != nil {
 			return err
 		}
 	}

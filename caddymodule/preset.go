@@ -24,6 +24,9 @@ type preset struct {
 	endpoints map[string]string
 	// emails: addresses stand in a list below the userinfo endpoint.
 	emails bool
+	// groupsScope is the scope with which organisations and teams can be read, in lists
+	// below the userinfo endpoint.
+	groupsScope string
 	// claims are names that rules and headers use, and what they are called there.
 	claims map[string]string
 }
@@ -43,8 +46,9 @@ var presets = map[string]preset{
 			"token":         "https://github.com/login/oauth/access_token",
 			"userinfo":      "https://api.github.com/user",
 		},
-		emails: true,
-		claims: map[string]string{"preferred_username": "login"},
+		emails:      true,
+		groupsScope: "read:org",
+		claims:      map[string]string{"preferred_username": "login"},
 	},
 }
 
@@ -78,6 +82,34 @@ func (c *ProviderConfig) checkDisplayName() error {
 	return nil
 }
 
+// groupless reports a provider of which no groups can be known, since the scope for
+// them is not asked for.
+func (c *ProviderConfig) groupless() bool {
+	known := presets[c.Preset]
+	scopes := c.Scopes
+	if len(scopes) == 0 {
+		scopes = known.scopes
+	}
+	return known.groupsScope != "" && !slices.ContainsFunc(scopes, func(scope string) bool {
+		return holdsPlaceholder(scope) || slices.Contains(strings.Fields(scope), known.groupsScope)
+	}) && !slices.ContainsFunc(c.Claim, func(m ClaimMapping) bool { return m.Name == "groups" })
+}
+
+// checkGroups refuses a rule on groups that nobody can have: as allow it would fit
+// nobody, and as deny, which is worse, nobody either.
+func (g *Gate) checkGroups(r rule) error {
+	for _, p := range g.speakers {
+		of := r.expression != nil && len(g.speakers) == 1 && slices.Contains(r.expression.reads, "groups")
+		for _, group := range r.claims["groups"] {
+			of = of || len(g.speakers) == 1 || strings.HasPrefix(group, p.name+":")
+		}
+		if of && p.groupless {
+			return fmt.Errorf("the rule on groups: provider %s tells them with the scope read:org, which is not asked for", p.name)
+		}
+	}
+	return nil
+}
+
 // provisionPreset fills in what the preset knows and the configuration does not
 // say, once the rest is there. Of a provider that is plain OAuth 2.0 nothing is
 // discovered.
@@ -97,6 +129,7 @@ func (c *ProviderConfig) provisionPreset(known preset, config *authflow.Config) 
 		}
 	}
 	config.NoDiscovery, config.UserInfoEmails = true, known.emails
+	config.UserInfoGroups = known.groupsScope != "" && slices.Contains(config.Scopes, known.groupsScope)
 	if c.UserInfo == "off" || c.UserInfo == "on_missing_claims" {
 		return fmt.Errorf("userinfo: %s, but with preset %s userinfo alone says who somebody is", c.UserInfo, c.Preset)
 	}

@@ -38,6 +38,8 @@ type provider struct {
 	public bool
 	// plain: it is OAuth 2.0 without OpenID Connect, and issues no ID tokens.
 	plain bool
+	// groupless: it would tell groups, and is not asked for the scope.
+	groupless bool
 	// dpop: its tokens are bound to a key of the session.
 	dpop bool
 	// refreshInterval is when a session is refreshed whatever its access token says;
@@ -131,6 +133,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 		paths:        make(map[string]string),
 		public:       isPublicIssuer(config.Issuer) || isPublicIssuer(config.Endpoints["authorization"]),
 		plain:        config.SubjectFrom != "",
+		groupless:    c.groupless(),
 
 		refreshInterval: time.Duration(c.RefreshInterval),
 	}
