@@ -125,16 +125,15 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	}
 	config.Logger = a.slogger
 	p := &provider{
-		name:         c.name(),
-		displayName:  cmp.Or(c.DisplayName, c.name()),
-		profile:      c.Profile,
-		userClaim:    "sub",
-		emailTrusted: c.InsecureUnverifiedEmail,
-		paths:        make(map[string]string),
-		public:       isPublicIssuer(config.Issuer) || isPublicIssuer(config.Endpoints["authorization"]),
-		plain:        config.SubjectFrom != "",
-		groupless:    c.groupless(),
-
+		name:            c.name(),
+		displayName:     cmp.Or(c.DisplayName, c.name()),
+		profile:         c.Profile,
+		userClaim:       "sub",
+		emailTrusted:    c.InsecureUnverifiedEmail,
+		paths:           make(map[string]string),
+		public:          isPublicIssuer(config.Issuer) || isPublicIssuer(config.Endpoints["authorization"]),
+		plain:           config.SubjectFrom != "",
+		groupless:       c.groupless(),
 		refreshInterval: time.Duration(c.RefreshInterval),
 	}
 	maps.Copy(p.paths, known.claims)
