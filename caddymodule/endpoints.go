@@ -302,6 +302,7 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, v *visit, p *provi
 	if err := g.keepFinished(w, r, v); err != nil {
 		return g.fail(w, r, v, sessionProblem(err))
 	}
+	g.counters.signedIn(p.name)
 	g.logger.Info("signed in", zap.String("provider", p.name), zap.String("subject", s.Subject), zap.String("host", v.origin.host))
 	if g.cookies.SameSite == http.SameSiteStrictMode {
 		// A redirect goes on with the navigation that the provider's site began, and
