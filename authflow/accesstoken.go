@@ -3,7 +3,6 @@ package authflow
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -44,7 +43,7 @@ type ResourcePolicy struct {
 type ResourceServer struct {
 	policy  ResourcePolicy
 	issuers []*Client
-	tokens  tokenCache
+	tokens  tokenCache[*AccessToken]
 }
 
 // NewResourceServer checks a policy and returns the resource server that takes
@@ -99,7 +98,7 @@ type AccessToken struct {
 // Unavailable, Provider or Internal that this cannot be told.
 func (s *ResourceServer) AccessToken(ctx context.Context, raw secret.String) (*AccessToken, error) {
 	now := s.issuers[0].cfg.Now()
-	token, err := s.tokens.get(ctx, sha256.Sum256([]byte(raw.Reveal())), now, func(ctx context.Context) (*AccessToken, error) {
+	token, err := s.tokens.get(ctx, tokenKeyOf(raw.Reveal()), now, func(ctx context.Context) (*AccessToken, error) {
 		return s.find(ctx, raw.Reveal())
 	})
 	if err == nil {
@@ -109,6 +108,12 @@ func (s *ResourceServer) AccessToken(ctx context.Context, raw secret.String) (*A
 		return nil, asToken(err)
 	}
 	return token, nil
+}
+
+// Knows tells whether a token was found to count, and is kept: one that is not known
+// may count as well.
+func (s *ResourceServer) Knows(raw secret.String) bool {
+	return s.tokens.has(tokenKeyOf(raw.Reveal()), s.issuers[0].cfg.Now())
 }
 
 // find finds out about a token that is not known.
@@ -177,6 +182,11 @@ func (c *Client) verifyAccessToken(ctx context.Context, raw string, header, clai
 		return nil, err
 	}
 	return c.newAccessToken(claims, len(raw), verifiedFor)
+}
+
+// keep implements keepable.
+func (t *AccessToken) keep(now time.Time) (time.Time, int) {
+	return keptUntil(now, t.keptFor, t.Expires), t.size
 }
 
 // checkTime judges what was true of a token when it was found out.

@@ -132,6 +132,8 @@ type brought struct {
 	scheme string
 	raw    secret.String
 
+	sorted, isOwn bool // whether it is to be judged as one of our own
+
 	checked bool
 	token   *authflow.AccessToken
 	own     *caller // by a token of our own

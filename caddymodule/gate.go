@@ -32,6 +32,7 @@ type Gate struct {
 	speakers        []*provider // whose word counts: these, and issuers of access tokens
 	bearer          *bearer     // nil: no access tokens
 	users           *provider   // nil: no token URL of our own
+	issued          *authflow.IssuedTokens
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
 	keys            session.Keys

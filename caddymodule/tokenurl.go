@@ -61,6 +61,7 @@ func (g *Gate) provisionUsers(caddy.Context) error {
 	g.bearer.only = g.bearer.only || len(g.providers) == 0
 	g.speakers = append(slices.Clone(g.speakers), speaker)
 	g.users = speaker
+	g.issued = &authflow.IssuedTokens{Prepare: ownSession}
 	g.app.durable.keys.retain(ownTokenLifetime)
 	return nil
 }
@@ -91,7 +92,7 @@ func (a *App) issues() bool {
 // authorizationServer is this site as the issuer of tokens for itself.
 func (g *Gate) authorizationServer(ctx context.Context, v *visit) (authflow.AuthorizationServer, error) {
 	keys, err := g.app.assertionKeys(ctx, g.keys)
-	return authflow.AuthorizationServer{Issuer: v.origin.String(), Keys: keys}, err
+	return authflow.AuthorizationServer{Issuer: v.origin.String(), Keys: keys, Known: g.issued}, err
 }
 
 // tokenAnswer is a successful answer (RFC 6749 5.1).
@@ -256,12 +257,18 @@ func (g *Gate) failToken(w http.ResponseWriter, r *http.Request, v *visit, err e
 }
 
 // bringsOwn reports that the token of a request is to be judged as one of our own: it
-// says that it is, or there is nobody else whose tokens count.
+// says that it is, or there is nobody else whose tokens count. What a token says that
+// nobody has verified is read once.
 func (v *visit) bringsOwn() bool {
-	if v.gate.users == nil {
+	g, b := v.gate, v.brought
+	if g.users == nil {
 		return false
 	}
-	return len(v.gate.bearer.issuers) == 0 || authflow.AuthorizationServer{Issuer: v.origin.String()}.Issued(v.brought.raw)
+	if !b.sorted {
+		server := authflow.AuthorizationServer{Issuer: v.origin.String(), Known: g.issued}
+		b.sorted, b.isOwn = true, len(g.bearer.issuers) == 0 || !g.bearer.server.Knows(b.raw) && server.Issued(b.raw, g.now())
+	}
+	return b.isOwn
 }
 
 // checkOwnToken answers who is calling by a token of our own.
@@ -330,10 +337,7 @@ func (g *Gate) openOwnToken(r *http.Request, v *visit, raw secret.String) (*sess
 	if err != nil {
 		return nil, asTokenProblem(err)
 	}
-	s, err := ownSession(token, v.origin)
-	if err != nil {
-		return nil, tokenProblem(authflow.NoLogin, authflow.ReasonClaimMalformed, "invalid_token", err)
-	}
+	s := token.Prepared.(*session.Session)
 	if known := g.users.users.accounts().byName[token.Subject]; known == nil || known.entry != token.Entry {
 		return nil, tokenProblem(authflow.NoLogin, ReasonSessionEnded, "invalid_token", fmt.Errorf("the entry of user %s has changed since, or is gone", token.Subject))
 	}
@@ -347,14 +351,14 @@ func (g *Gate) openOwnToken(r *http.Request, v *visit, raw secret.String) (*sess
 }
 
 // ownSession is what a token of our own says, in the form that rules, headers and
-// revocations read. It is no session: nothing of it is kept.
-func ownSession(t *authflow.IssuedToken, o origin) (*session.Session, error) {
+// revocations read. It is no session: no browser brings it, and no store has it.
+func ownSession(of authflow.AuthorizationServer, t *authflow.IssuedToken) (any, error) {
 	id, err := base64.RawURLEncoding.Strict().DecodeString(t.ID)
 	if err != nil || len(id) != len(session.ID{}) {
 		return nil, fmt.Errorf("jti is %.64q", t.ID)
 	}
 	return &session.Session{
-		ID: session.ID(id), Provider: usersName, Issuer: o.String(), ClientID: t.ClientID, Subject: t.Subject,
+		ID: session.ID(id), Provider: usersName, Issuer: of.Issuer, ClientID: t.ClientID, Subject: t.Subject,
 		Claims:   map[string]any{"groups": anyList(t.Groups), "scope": anyList(t.Scopes), "preferred_username": t.Subject},
 		AuthTime: t.Issued, Created: t.Issued, Expires: t.Expires,
 	}, nil
