@@ -101,11 +101,11 @@ func (s *ResourceServer) AccessToken(ctx context.Context, raw secret.String) (*A
 	token, err := s.tokens.get(ctx, tokenKeyOf(raw.Reveal()), now, func(ctx context.Context) (*AccessToken, error) {
 		return s.find(ctx, raw.Reveal())
 	})
-	if err == nil {
-		err = token.checkTime(now)
-	}
 	if err != nil {
 		return nil, asToken(err)
+	}
+	if err := token.CheckTime(now); err != nil {
+		return nil, err
 	}
 	return token, nil
 }
@@ -187,6 +187,15 @@ func (c *Client) verifyAccessToken(ctx context.Context, raw string, header, clai
 // keep implements keepable.
 func (t *AccessToken) keep(now time.Time) (time.Time, int) {
 	return keptUntil(now, t.keptFor, t.Expires), t.size
+}
+
+// CheckTime tells whether a token that counted does so still, by its times. Its error is
+// of Kind NoLogin.
+func (t *AccessToken) CheckTime(now time.Time) error {
+	if err := t.checkTime(now); err != nil {
+		return asToken(err)
+	}
+	return nil
 }
 
 // checkTime judges what was true of a token when it was found out.

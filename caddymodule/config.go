@@ -354,7 +354,7 @@ type GateConfig struct {
 	// "on" or "off". Default: on.
 	PrivateResponses string `json:"private_responses,omitempty"`
 
-	// What happens to a request that outlives its session (WebSockets, event
+	// What happens to a request that outlives its session or token (WebSockets, event
 	// streams, long downloads): "cut" or "keep". Default: cut.
 	Streams string `json:"streams,omitempty"`
 

@@ -206,7 +206,7 @@ func (g *Gate) serveRevoke(w http.ResponseWriter, r *http.Request, v *visit) err
 	if err != nil {
 		return g.failToken(w, r, v, err)
 	}
-	s, err := g.openOwnToken(r, v, raw)
+	s, err := g.openOwnToken(r.Context(), v, raw)
 	if err == nil {
 		err = g.sessions.End(r.Context(), session.ByID(s.ID, s.Expires))
 		if err != nil {
@@ -296,7 +296,7 @@ func (v *visit) openOwn(r *http.Request) (*caller, error) {
 	if !b.checked {
 		b.checked = true
 		var s *session.Session
-		if s, b.err = v.gate.openOwnToken(r, v, b.raw); b.err == nil {
+		if s, b.err = v.gate.openOwnToken(r.Context(), v, b.raw); b.err == nil {
 			b.err = v.gate.checkOwnUse(v, s)
 		}
 		b.own = &caller{session: s, issuer: v.gate.users}
@@ -320,16 +320,16 @@ func (g *Gate) checkOwnUse(v *visit, s *session.Session) error {
 
 // openOwnToken verifies a token of our own, and that it was not ended: by a revocation,
 // as a session is, or because its user's line is gone or says something else now.
-func (g *Gate) openOwnToken(r *http.Request, v *visit, raw secret.String) (*session.Session, error) {
-	server, err := g.authorizationServer(r.Context(), v)
+func (g *Gate) openOwnToken(ctx context.Context, v *visit, raw secret.String) (*session.Session, error) {
+	server, err := g.authorizationServer(ctx, v)
 	if err != nil {
 		return nil, err
 	}
 	token, err := server.Verify(raw, g.now(), ownTokenLeeway)
 	if authflow.ReasonOf(err) == authflow.ReasonKeyUnknown {
 		// Another replica may have made it just now.
-		g.keys.Refresh(r.Context())
-		if server, err = g.authorizationServer(r.Context(), v); err != nil {
+		g.keys.Refresh(ctx)
+		if server, err = g.authorizationServer(ctx, v); err != nil {
 			return nil, err
 		}
 		token, err = server.Verify(raw, g.now(), ownTokenLeeway)
@@ -341,7 +341,7 @@ func (g *Gate) openOwnToken(r *http.Request, v *visit, raw secret.String) (*sess
 	if known := g.users.users.accounts().byName[token.Subject]; known == nil || known.entry != token.Entry {
 		return nil, tokenProblem(authflow.NoLogin, ReasonSessionEnded, "invalid_token", fmt.Errorf("the entry of user %s has changed since, or is gone", token.Subject))
 	}
-	if err := g.sessions.Check(r.Context(), s); err != nil {
+	if err := g.sessions.Check(ctx, s); err != nil {
 		if p := sessionProblem(err); p.Kind != authflow.NoLogin {
 			return nil, p
 		}
