@@ -3,6 +3,7 @@ package authflow
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -61,14 +62,21 @@ type generations[T any] struct {
 
 // tokenFlight is a lookup under way; who wants the same token waits for it.
 type tokenFlight[T any] struct {
-	done  chan struct{}
-	token T
-	err   error
+	done    chan struct{}
+	token   T
+	err     error
+	waiting int    // the cache's lock guards it
+	abandon func() // ends the lookup's context: nobody waits for it any more
 }
 
-// get returns what is known of a token, else what find finds. The caller's context
-// does not end a lookup that others wait for.
-func (c *tokenCache[T]) get(ctx context.Context, key tokenKey, now time.Time, find func(context.Context) (T, error)) (T, error) {
+// finder finds out about a token. Its context ends when nobody waits for the answer any
+// more. before says that the token counted when it was last looked at: nobody has
+// invented it.
+type finder[T any] func(ctx context.Context, before bool) (T, error)
+
+// get returns what is known of a token, else what find finds. A caller who goes does
+// not end a lookup that others wait for.
+func (c *tokenCache[T]) get(ctx context.Context, key tokenKey, now time.Time, find finder[T]) (T, error) {
 	c.mu.Lock()
 	if known := c.known(key, now); known != nil {
 		c.mu.Unlock()
@@ -76,20 +84,43 @@ func (c *tokenCache[T]) get(ctx context.Context, key tokenKey, now time.Time, fi
 	}
 	flight := c.flights[key]
 	if flight == nil {
-		flight = &tokenFlight[T]{done: make(chan struct{})}
-		if c.flights == nil {
-			c.flights = map[tokenKey]*tokenFlight[T]{}
-		}
-		c.flights[key] = flight
-		go c.fly(context.WithoutCancel(ctx), flight, key, now, find)
+		flight = c.begin(ctx, key, now, find)
 	}
+	flight.waiting++
 	c.mu.Unlock()
 	select {
 	case <-flight.done:
 		return flight.token, flight.err
 	case <-ctx.Done():
+		c.leave(key, flight)
 		var none T
 		return none, ctx.Err()
+	}
+}
+
+// begin begins a lookup. c.mu is held.
+func (c *tokenCache[T]) begin(ctx context.Context, key tokenKey, now time.Time, find finder[T]) *tokenFlight[T] {
+	flight := &tokenFlight[T]{done: make(chan struct{})}
+	ctx, flight.abandon = context.WithCancel(context.WithoutCancel(ctx))
+	if c.flights == nil {
+		c.flights = map[tokenKey]*tokenFlight[T]{}
+	}
+	c.flights[key] = flight
+	go c.fly(ctx, flight, key, now, find, c.good.get(key) != nil)
+	return flight
+}
+
+// leave is called by who does not wait any longer. The last one ends the lookup, and
+// who comes then begins another.
+func (c *tokenCache[T]) leave(key tokenKey, flight *tokenFlight[T]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if flight.waiting--; flight.waiting > 0 {
+		return
+	}
+	flight.abandon()
+	if c.flights[key] == flight {
+		delete(c.flights, key)
 	}
 }
 
@@ -111,30 +142,36 @@ func (c *tokenCache[T]) known(key tokenKey, now time.Time) *found[T] {
 	return nil
 }
 
-func (c *tokenCache[T]) fly(ctx context.Context, flight *tokenFlight[T], key tokenKey, now time.Time, find func(context.Context) (T, error)) {
+func (c *tokenCache[T]) fly(ctx context.Context, flight *tokenFlight[T], key tokenKey, now time.Time, find finder[T], before bool) {
 	defer close(flight.done)
-	flight.token, flight.err = guarded(ctx, find)
+	defer flight.abandon()
+	flight.token, flight.err = guarded(func() (T, error) { return find(ctx, before) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.flights, key)
-	switch reason := ReasonOf(flight.err); {
+	if c.flights[key] == flight {
+		delete(c.flights, key)
+	}
+	switch refused, _ := errors.AsType[*Error](asToken(flight.err)); {
 	case flight.err == nil:
 		if until, size := flight.token.keep(now); now.Before(until) {
 			c.good.put(key, &found[T]{token: flight.token, until: until, size: size})
 		}
-	case reason == ReasonTokenInactive:
-		c.bad.put(key, &found[T]{err: flight.err, until: now.Add(inactiveFor), size: 256})
+	case refused != nil && refused.Kind == NoLogin:
+		c.good.drop(key)
+		if refused.Reason == ReasonTokenInactive {
+			c.bad.put(key, &found[T]{err: flight.err, until: now.Add(inactiveFor), size: 256})
+		}
 	}
 }
 
 // guarded turns a panic into an error: nobody else is there to recover it.
-func guarded[T any](ctx context.Context, find func(context.Context) (T, error)) (token T, err error) {
+func guarded[T any](find func() (T, error)) (token T, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	return find(ctx)
+	return find()
 }
 
 func (g *generations[T]) get(key tokenKey) *found[T] {
@@ -155,4 +192,12 @@ func (g *generations[T]) put(key tokenKey, f *found[T]) {
 	}
 	g.young[key] = f
 	g.size += f.size
+}
+
+func (g *generations[T]) drop(key tokenKey) {
+	if known := g.young[key]; known != nil {
+		g.size -= known.size
+		delete(g.young, key)
+	}
+	delete(g.old, key)
 }

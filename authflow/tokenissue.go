@@ -138,7 +138,7 @@ func (s AuthorizationServer) known(raw string, now time.Time) (*verified, error)
 	if s.Known == nil {
 		return s.verify(raw)
 	}
-	return s.Known.tokens.get(context.Background(), s.keyOf(raw), now, func(context.Context) (*verified, error) {
+	return s.Known.tokens.get(context.Background(), s.keyOf(raw), now, func(context.Context, bool) (*verified, error) {
 		v, err := s.verify(raw)
 		if err == nil && s.Known.Prepare != nil {
 			if v.token.Prepared, err = s.Known.Prepare(s, v.token); err != nil {

@@ -175,15 +175,12 @@ func tokensOnly() error {
 	return problem(authflow.NoLogin, ReasonNoSession, "This site takes access tokens only.", errors.New("no access token"))
 }
 
-// isToken68: RFC 9110 11.2.
+// isToken68: RFC 9110 11.2, the b64token of RFC 6750 2.1.
 func isToken68(text string) bool {
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && strings.IndexByte("-._~+/=", c) < 0 {
-			return false
-		}
-	}
-	return text != ""
+	text = strings.TrimRight(text, "=")
+	return text != "" && !strings.ContainsFunc(text, func(c rune) bool {
+		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("-._~+/", c)
+	})
 }
 
 // checkToken answers who is calling by an access token: verified, for this site,

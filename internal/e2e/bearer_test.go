@@ -113,6 +113,8 @@ func TestBearer(t *testing.T) {
 		{"RFC 6750 2 two headers", "/x", both, 400, "token_malformed", `error="invalid_request"`},
 		{"two headers of other schemes", "/x", http.Header{"Authorization": {"Basic eDp5", "Bearer " + good}}, 400, "token_malformed", `error="invalid_request"`},
 		{"a scheme without token", "/x", http.Header{"Authorization": {"Bearer"}}, 400, "token_malformed", `error="invalid_request"`},
+		{"RFC 6750 2.1 padding in the middle", "/x", bearing("a=b"), 400, "token_malformed", `error="invalid_request"`},
+		{"RFC 6750 2.1 padding alone", "/x", bearing("=="), 400, "token_malformed", `error="invalid_request"`},
 		{"two tokens in one", "/x", bearing(good + ", " + good), 400, "token_malformed", `error="invalid_request"`},
 		{"not bound, and sent as DPoP", "/x", http.Header{"Authorization": {"DPoP " + good}}, 401, "token_binding_refused", `DPoP algs="`},
 		{"none", "/x", nil, 401, "no_session", `resource_metadata="`},
