@@ -103,6 +103,14 @@ type ProviderConfig struct {
 	// token does not expire earlier. Default: when the access token expires.
 	RefreshInterval caddy.Duration `json:"refresh_interval,omitempty"`
 
+	NetworkConfig
+
+	// Believe every e-mail address, whatever email_verified says.
+	InsecureUnverifiedEmail bool `json:"insecure_unverified_email,omitempty"`
+}
+
+// NetworkConfig says how a provider is reached, and where.
+type NetworkConfig struct {
 	// "off" if the provider publishes no metadata. Default: it is asked for them.
 	Discovery string `json:"discovery,omitempty"`
 
@@ -122,9 +130,6 @@ type ProviderConfig struct {
 	// The origin at which the provider is called, https://host[:port], where that
 	// is not the issuer's. Default: the issuer's.
 	Reach string `json:"reach,omitempty"`
-
-	// Believe every e-mail address, whatever email_verified says.
-	InsecureUnverifiedEmail bool `json:"insecure_unverified_email,omitempty"`
 
 	// Do not verify the provider's TLS certificate.
 	InsecureSkipTLSVerify bool `json:"insecure_skip_tls_verify,omitempty"`
@@ -258,7 +263,7 @@ type BearerConfig struct {
 	// The claim that says whom a token is for. Default: aud.
 	AudienceClaim string `json:"audience_claim,omitempty"`
 	// Further issuers, at which nobody signs in here.
-	Issuer []string `json:"issuer,omitempty"`
+	Issuer []*BearerIssuerConfig `json:"issuer,omitempty"`
 	// The scopes that every token must have. Default: none.
 	Scopes []string `json:"scopes,omitempty"`
 	// The algorithms that tokens may be signed with. Default: those of ID tokens.
@@ -273,6 +278,15 @@ type BearerConfig struct {
 	RequireBound bool `json:"require_bound,omitempty"`
 	// Ask for a nonce of ours in DPoP proofs.
 	DPoPNonce bool `json:"dpop_nonce,omitempty"`
+}
+
+// BearerIssuerConfig is a further issuer of access tokens: its keys are all that is
+// asked of it.
+type BearerIssuerConfig struct {
+	// The issuer identifier, as its tokens have it (iss).
+	Issuer string `json:"issuer"`
+
+	NetworkConfig
 }
 
 // GateConfig is what one `gatehouse` directive says.

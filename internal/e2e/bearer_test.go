@@ -572,6 +572,39 @@ func TestBearerOfAFurtherIssuer(t *testing.T) {
 	}
 }
 
+// A further issuer is reached as a provider is: by an authority of its own, elsewhere than its name says, through a proxy,
+// without metadata. Each word is of one issuer alone.
+func TestBearerOfAnIssuerElsewhere(t *testing.T) {
+	t.Parallel()
+	pool := "tls_trust_pool file " + writeAuthority(t)
+	words, tokens := "", map[string]string{}
+	for name, how := range map[string]func(back string) string{
+		"reached": func(back string) string { return "reach " + back + "\n" + pool },
+		"proxied": func(back string) string {
+			return "forward_proxy_url " + startForwardProxy(t, strings.TrimPrefix(back, "https://")).URL + "\n" + pool
+		},
+		"by-hand": func(back string) string {
+			return "discovery off\nendpoint jwks " + back + "/" + testop.JWKS + "\ninsecure_skip_tls_verify"
+		},
+		"untrusted": func(back string) string { return "reach " + back },
+	} {
+		ci, issuer := testop.Start(t), "https://"+name+".example.test"
+		ci.Set(speakAs(issuer))
+		words += "issuer " + issuer + " {\n" + how(startTLS(t, ci).URL) + "\n}\n"
+		tokens[name] = ci.Issue(testop.AccessToken{Audience: api, Subject: "alice", Claims: testop.Edit{"iss": issuer}})
+	}
+	s := startTokenSite(t, words, "allow any")
+	for name, token := range tokens {
+		page := call(t, "GET", s.HTTP()+"/x", bearing(token))
+		if name == "untrusted" {
+			wantReason(t, page, http.StatusServiceUnavailable, "discovery_failed")
+		} else if got := seen(t, page).Header.Get("X-Forwarded-User"); got != name+".example.test:alice" {
+			t.Errorf("%s: as %q", name, got)
+		}
+	}
+	s.WaitLog("insecure_skip_tls_verify: anyone on the network path can pretend to be the provider")
+}
+
 // What `forward` sends of a token that somebody brought: that token, unless it is bound; and of a session what it
 // always sends. Headers that forward clears are read before.
 func TestBearerIsForwarded(t *testing.T) {
