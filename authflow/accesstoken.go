@@ -213,11 +213,15 @@ func (t *AccessToken) checkTime(now time.Time) error {
 }
 
 // onlyOfAccessTokens are claims that say what a token may be used for, or by which
-// client: providers whose access tokens do not say what they are (Keycloak, Entra,
-// Auth0, Okta, Cognito) put at least one of them there, and none into an ID token.
-// The others are of ID tokens (OIDC Core 2, 3.3.2.11) and logout tokens.
+// client or workload: providers whose access tokens do not say what they are (Keycloak,
+// Entra, Auth0, Okta, Cognito; Kubernetes, GitHub Actions, GitLab CI) put at least one
+// of them there, and none into an ID token. The others are of ID tokens (OIDC Core 2,
+// 3.3.2.11) and logout tokens.
 var (
-	onlyOfAccessTokens = []string{"scope", "scp", "client_id", "appid", "azpacr", "cid", "gty"}
+	onlyOfAccessTokens = []string{
+		"scope", "scp", "client_id", "appid", "azpacr", "cid", "gty",
+		"kubernetes.io", "job_workflow_ref", "pipeline_source",
+	}
 	neverOfThem        = []string{"nonce", "at_hash", "c_hash", "s_hash", "events"}
 )
 
