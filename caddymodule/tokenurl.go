@@ -149,7 +149,7 @@ func (g *Gate) refuseTokenRequest(w http.ResponseWriter, r *http.Request, v *vis
 func (g *Gate) checkPassword(r *http.Request, request *authflow.PasswordGrant) (*account, error) {
 	attempts, now := g.app.durable.attempts, g.now()
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	giveBack, err := attempts.take(g.users.users.path, request.Username, address, now)
+	giveBack, err := attempts.take(r.Context(), g.state, g.users.users.path, request.Username, address, now)
 	if err != nil {
 		return nil, err
 	}
