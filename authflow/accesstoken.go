@@ -222,7 +222,7 @@ var (
 		"scope", "scp", "client_id", "appid", "azpacr", "cid", "gty",
 		"kubernetes.io", "job_workflow_ref", "pipeline_source",
 	}
-	neverOfThem        = []string{"nonce", "at_hash", "c_hash", "s_hash", "events"}
+	neverOfThem = []string{"nonce", "at_hash", "c_hash", "s_hash", "events"}
 )
 
 // checkKind tells an access token from everything else that the provider signs, by
