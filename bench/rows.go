@@ -7,7 +7,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -102,12 +101,6 @@ func (b *bench) rows(ctx context.Context) ([]*row, error) {
 			return nil, err
 		}
 		rows = append(rows, r)
-	}
-	if want := os.Getenv("EXPROWS"); want != "" {
-		rows = slices.DeleteFunc(rows, func(r *row) bool { return !strings.Contains(want, r.name+";") })
-		for _, r := range rows {
-			r.own, r.carrying = nil, nil
-		}
 	}
 	return rows, nil
 }
