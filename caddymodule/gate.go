@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -55,6 +56,7 @@ type Gate struct {
 	passErrors      bool
 	pages           *pages
 	cookieSeen      sync.Once // the upstream has set a cookie of ours
+	assertion       atomic.Pointer[assertionKeys]
 }
 
 // CaddyModule returns the Caddy module information.

@@ -91,7 +91,7 @@ func (a *App) issues() bool {
 
 // authorizationServer is this site as the issuer of tokens for itself.
 func (g *Gate) authorizationServer(ctx context.Context, v *visit) (authflow.AuthorizationServer, error) {
-	keys, err := g.app.assertionKeys(ctx, g.keys)
+	keys, err := g.assertionKeys(ctx)
 	return authflow.AuthorizationServer{Issuer: v.origin.String(), Keys: keys, Known: g.issued}, err
 }
 
