@@ -62,7 +62,7 @@ func (a *attempts) take(ctx context.Context, shared places, file, name, address 
 	if ofAddress == nil {
 		return nil, tooMany(wait, "too many attempts from this address")
 	}
-	ofName, wait := a.takeOf(ctx, shared, a.name, now, "name", file, name)
+	ofName, _ := a.takeOf(ctx, shared, a.name, now, "name", file, name)
 	if ofName == nil {
 		if ofName, wait = a.takeOf(ctx, shared, a.reserve, now, "reserve", file, name, address); ofName == nil {
 			ofAddress()
