@@ -176,7 +176,7 @@ func TestOwnTokenAllocationBudget(t *testing.T) {
 		}
 		requests = requests[1:]
 	})
-	if budget := float64(2*len(site.gate.identityHeaders) + 30); got > budget {
+	if budget := float64(2*len(site.gate.identityHeaders) + 35); got > budget {
 		t.Errorf("%v allocations a request, at most %v", got, budget)
 	}
 }
