@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -33,6 +34,7 @@ type Gate struct {
 	speakers        []*provider // whose word counts: these, and issuers of access tokens
 	bearer          *bearer     // nil: no access tokens
 	users           *provider   // nil: no token URL of our own
+	issued          *authflow.IssuedTokens
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
 	keys            session.Keys
@@ -55,6 +57,7 @@ type Gate struct {
 	passErrors      bool
 	pages           *pages
 	cookieSeen      sync.Once // the upstream has set a cookie of ours
+	assertion       atomic.Pointer[assertionKeys]
 }
 
 // CaddyModule returns the Caddy module information.
