@@ -1,0 +1,35 @@
+package e2e_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// A token for one part of a site does not become one for all of it by calling the site by another name: Caddy finds the
+// site whatever port the Host header names, and a site for all hosts by any name.
+func TestTokenForOnePathUnderAnotherHost(t *testing.T) {
+	t.Parallel()
+	s := StartSite(t, strings.NewReplacer(
+		"http://localhost:{$PORT} {", "http://localhost:{$PORT}, http://alias.localhost:{$PORT} {",
+		"audience "+api, "audience "+api+" http://localhost:{$PORT}/mcp", "BEARER", "", "GATE", "").Replace(tokenSite))
+	part := aliceToken(nil)
+	part.Audience = s.HTTP() + "/mcp"
+	token, whole := s.OP.Issue(part), s.OP.Issue(aliceToken(nil))
+	for _, host := range []string{"localhost:" + s.Port, "localhost:1", "localhost", "LOCALHOST:1", "alias.localhost:" + s.Port} {
+		for path, status := range map[string]int{"/mcp/x": 200, "/admin": 401} {
+			r, err := http.NewRequest(http.MethodGet, s.HTTP()+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Host, r.Header = host, bearing(token)
+			if page := NewBrowser(t).Do(r); page.Status != status {
+				t.Errorf("a token for /mcp at %s, called %s: %d, want %d", path, host, page.Status, status)
+			}
+			r.Header = bearing(whole)
+			if page := NewBrowser(t).Do(r); page.Status != 200 {
+				t.Errorf("a token for the whole site at %s, called %s: %d", path, host, page.Status)
+			}
+		}
+	}
+}
