@@ -153,6 +153,43 @@ func TestDenyExpressionFailsClosed(t *testing.T) {
 	}
 }
 
+// What could not be learned may be anything: has() does not say that it is absent, and it errs where it decides.
+func TestExpressionOfWhatIsUnlearned(t *testing.T) {
+	for text, want := range map[string]struct{ allowed, denied bool }{
+		`"evil" in claims.groups`:                                {false, true},
+		`!has(claims.groups)`:                                    {false, true},
+		`!has(claims.groups) || !("evil" in claims.groups)`:      {false, true},
+		`size(claims.groups) == 0`:                               {false, true},
+		`"evil" in claims["groups"] || "write" in claims.scope`:  {true, true},
+		`"evil" in claims.groups && "delete" in claims.scope`:    {false, false},
+		`claims.groups.exists(g, g == "evil")`:                   {false, true},
+		`claims.groups == claims.groups`:                         {false, true},
+		`(has(claims.groups) ? claims.groups : []).size() == 0`:  {false, true},
+		`claims.groups.all(g, g != "evil") || provider == "nix"`: {false, true},
+	} {
+		compiled, err := compileExpression(text, func(string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, who := rule{expression: compiled}, someone(map[string]any{"groups": unlearned, "scope": []any{"write"}})
+		if allowed, denied := r.fits(who, false), r.fits(who, true); allowed != want.allowed || denied != want.denied {
+			t.Errorf("%s: allowed %v, denied %v, want %v", text, allowed, denied, want)
+		}
+	}
+}
+
+// Groups that could not be learned are those of their provider, whatever else they are.
+func TestDenyOfAnotherProvidersGroups(t *testing.T) {
+	who := someone(map[string]any{"groups": unlearned})
+	who.prefixed = true
+	for group, denied := range map[string]bool{who.session.Provider + ":evil": true, "other:evil": false, "evil": false} {
+		r := rule{claims: map[string][]string{"groups": {"another:x", group}}}
+		if got := r.fits(who, true); got != denied {
+			t.Errorf("deny groups %s: %v", group, got)
+		}
+	}
+}
+
 // With several providers groups carry their provider's name in expressions too.
 func TestExpressionOfSeveralProviders(t *testing.T) {
 	compiled, err := compileExpression(`"github:admins" in claims.groups && provider == "github"`, func(string) {})

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testop"
 )
 
 // A token for one part of a site does not become one for all of it by calling the site by another name: Caddy finds the
@@ -31,5 +33,21 @@ func TestTokenForOnePathUnderAnotherHost(t *testing.T) {
 				t.Errorf("a token for the whole site at %s, called %s: %d", path, host, page.Status)
 			}
 		}
+	}
+}
+
+// Who is kept out by a rule does not come in by a token that says less of them than a session does: what a token leaves
+// out nobody has learned.
+func TestDenyByATokenThatLeavesTheClaimOut(t *testing.T) {
+	t.Parallel()
+	for _, deny := range []string{"deny groups staff", "deny email alice@example.com", "deny email_domain example.com", "deny expression `has(claims.groups) && \"staff\" in claims.groups`"} {
+		t.Run(deny, func(t *testing.T) {
+			t.Parallel()
+			s := startTokenSite(t, "", deny)
+			wantReason(t, s.As(NewBrowser(t), "alice").Navigate(s.HTTP()+"/x"), 403, "denied")
+			wantReason(t, call(t, "GET", s.HTTP()+"/x", bearing(s.OP.Issue(aliceToken(nil)))), 403, "denied")
+			less := testop.AccessToken{Audience: api, Claims: testop.Edit{"preferred_username": "alice"}}
+			wantReason(t, call(t, "GET", s.HTTP()+"/x", bearing(s.OP.Issue(less))), 403, "denied")
+		})
 	}
 }
