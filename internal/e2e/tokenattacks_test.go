@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -50,4 +51,19 @@ func TestDenyByATokenThatLeavesTheClaimOut(t *testing.T) {
 			wantReason(t, call(t, "GET", s.HTTP()+"/x", bearing(s.OP.Issue(less))), 403, "denied")
 		})
 	}
+}
+
+// A token that was revoked while its user's line was gone stays revoked when the line is back.
+func TestRevokedWhileTheUserIsGone(t *testing.T) {
+	t.Parallel()
+	c, users, lines := startTokenURLSite(t)
+	token := tokenOf(t, c.HTTP(), "ada", "correct horse")
+	writeUsers(t, users, "# nobody\n")
+	wantReason(t, call(t, "GET", c.HTTP()+"/x", bearing(token)), 401, "session_ended")
+	if page := postForm(t, c.HTTP()+"/oauth2/revoke", url.Values{"token": {token}}, nil); page.Status != 200 {
+		t.Fatalf("%d %s", page.Status, page.Body)
+	}
+	writeUsers(t, users, lines)
+	seen(t, call(t, "GET", c.HTTP()+"/x", bearing(tokenOf(t, c.HTTP(), "ada", "correct horse"))))
+	wantReason(t, call(t, "GET", c.HTTP()+"/x", bearing(token)), 401, "session_ended")
 }
