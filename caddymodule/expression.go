@@ -16,7 +16,7 @@ type expression struct {
 	program    cel.Program
 	partial    cel.Program // the same, where a claim could not be learned
 	reads      []string    // the claims
-	ofProvider bool     // it asks whose
+	ofProvider bool        // it asks whose
 }
 
 // compileExpression compiles a rule and names the claims that it reads.

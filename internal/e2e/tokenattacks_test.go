@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -66,4 +67,53 @@ func TestRevokedWhileTheUserIsGone(t *testing.T) {
 	writeUsers(t, users, lines)
 	seen(t, call(t, "GET", c.HTTP()+"/x", bearing(tokenOf(t, c.HTTP(), "ada", "correct horse"))))
 	wantReason(t, call(t, "GET", c.HTTP()+"/x", bearing(token)), 401, "session_ended")
+}
+
+// SEC-90: an area's gate counts for a proxy that only asks, or nothing is answered: never by the outer gate's rules alone.
+func TestForwardAuthOfAnArea(t *testing.T) {
+	t.Parallel()
+	const admins, staff = "{\n\t\tallow groups admins\n\t}", "{\n\t\tallow groups staff\n\t\theader X-Area name\n\t}"
+	site := func(gates string) string {
+		return "{\n\t" + trustLoopback + "\n\tgatehouse {\n\t\t{$PROVIDER}\n\t}\n}\nhttp://app.example.test:{$PORT} {\n\t@admin path /admin/*\n\t" + gates + "\n\trespond no\n}\nhttp://:{$PORT} {\n\trewrite /b\n\tgatehouse {\n\t\tallow groups nobody\n\t}\n}\n"
+	}
+	s := StartSite(t, site("gatehouse"), askedPeople)
+	alice := signedInBehind(t, s, "alice")
+	for name, tt := range map[string]struct {
+		gates         string
+		status        int
+		reason        string
+		besides, area string // the status beside the area, and of who may be there
+	}{
+		"a second gate":               {"gatehouse\n\tgatehouse @admin " + admins, 403, "denied", "200", ""},
+		"who may":                     {"gatehouse\n\tgatehouse @admin " + staff, 200, "", "200", "alice"},
+		"a third":                     {"gatehouse\n\tgatehouse @admin " + staff + "\n\tgatehouse @admin " + admins, 403, "denied", "200", ""},
+		"in a route":                  {"gatehouse\n\troute {\n\t\tgatehouse @admin " + admins + "\n\t}", 403, "denied", "200", ""},
+		"the first of exclusive ones": {"handle /oauth2/* {\n\t\tgatehouse\n\t}\n\thandle {\n\t\tgatehouse @admin " + admins + "\n\t}", 200, "", "200", ""},
+		"in a route of some requests": {"gatehouse\n\thandle @admin {\n\t\tgatehouse " + admins + "\n\t}", 403, "original_request_unknown", "403", ""},
+		"in a route of some, deeper":  {"gatehouse\n\troute {\n\t\thandle @admin {\n\t\t\tgatehouse " + admins + "\n\t\t}\n\t}", 403, "original_request_unknown", "403", ""},
+		"behind a rewrite":            {"route {\n\t\tgatehouse\n\t\trewrite /a /admin/a\n\t\tgatehouse @admin " + admins + "\n\t}", 403, "original_request_unknown", "403", ""},
+		"in a named route":            {"gatehouse\n\tinvoke area", 403, "original_request_unknown", "403", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := site(tt.gates)
+			if strings.Contains(tt.gates, "invoke") {
+				text = strings.Replace(text, "http://app.example.test:{$PORT} {", "&(area) {\n\tgatehouse /admin/* "+admins+"\n}\nhttp://app.example.test:{$PORT} {", 1)
+			}
+			s.Reload(s.fill(text))
+			page := asks(t, s, "/oauth2/auth", alice, told("GET", "/admin/x"))
+			if page.Status != tt.status || tt.status != 200 && reason(page) != tt.reason {
+				t.Errorf("%d %s, want %d %s", page.Status, reason(page), tt.status, tt.reason)
+			}
+			if _, has := page.Header["X-Area"]; page.Header.Get("X-Area") != tt.area || has != (tt.area != "") {
+				t.Errorf("headers %v", page.Header)
+			}
+			page = asks(t, s, "/oauth2/auth", alice, told("GET", "/x"))
+			if fmt.Sprint(page.Status) != tt.besides || page.Header.Get("X-Area") != "" {
+				t.Errorf("beside the area %d %v", page.Status, page.Header)
+			}
+			if page := asks(t, s, "/oauth2/auth", alice, nil); !strings.HasPrefix(name, "the first") && page.Status != 403 {
+				t.Errorf("not told which request: %d", page.Status)
+			}
+		})
+	}
 }
