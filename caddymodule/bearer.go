@@ -251,10 +251,17 @@ func clientCertificate(r *http.Request) *x509.Certificate {
 	return r.TLS.PeerCertificates[0]
 }
 
-// callerOf is what a token says of who calls.
+// callerOf is what a token says of who calls. A session has learned all that the
+// provider tells; a token need not say all of that, and what it leaves out is nothing
+// that is known to be absent.
 func (g *Gate) callerOf(b *bearer, t *authflow.AccessToken) (*caller, error) {
 	p := b.issuers[slices.IndexFunc(b.issuers, func(p *provider) bool { return p.client == t.Client })]
 	claims, _ := g.project(p, &authflow.Grant{Claims: t.Claims, SignedClaims: t.Claims})
+	for key, value := range claims {
+		if value == nil {
+			claims[key] = unlearned
+		}
+	}
 	scopes := make([]any, len(t.Scopes))
 	for i, scope := range t.Scopes {
 		scopes[i] = scope

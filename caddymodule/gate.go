@@ -41,6 +41,7 @@ type Gate struct {
 	state           *session.State
 	cookies         session.CookieConfig
 	terms           sessionTerms
+	behind          func() ([]*Gate, error)
 	allow, deny     []rule
 	needs           []string // the claims that rules and headers read
 	identityHeaders []HeaderConfig

@@ -197,7 +197,8 @@ func (g *Gate) issueToken(r *http.Request, v *visit, who *account, scopes []stri
 }
 
 // serveRevoke ends a token of our own before its time (RFC 7009). Who has the token may
-// do that. One that counts for nothing needs no ending, and is no error (2.2).
+// do that, also while its user's line is gone, which may come back. One that counts for
+// nothing needs no ending, and is no error (2.2).
 func (g *Gate) serveRevoke(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if answered, err := g.refuseTokenRequest(w, r, v); answered {
 		return err
@@ -207,7 +208,7 @@ func (g *Gate) serveRevoke(w http.ResponseWriter, r *http.Request, v *visit) err
 		return g.failToken(w, r, v, err)
 	}
 	s, err := g.openOwnToken(r.Context(), v, raw)
-	if err == nil {
+	if s != nil {
 		err = g.sessions.End(r.Context(), session.ByID(s.ID, s.Expires))
 		if err != nil {
 			err = sessionProblem(err)
@@ -319,7 +320,8 @@ func (g *Gate) checkOwnUse(v *visit, s *session.Session) error {
 }
 
 // openOwnToken verifies a token of our own, and that it was not ended: by a revocation,
-// as a session is, or because its user's line is gone or says something else now.
+// as a session is, or because its user's line is gone or says something else now. Then
+// the error comes with what the token says.
 func (g *Gate) openOwnToken(ctx context.Context, v *visit, raw secret.String) (*session.Session, error) {
 	server, err := g.authorizationServer(ctx, v)
 	if err != nil {
@@ -339,7 +341,7 @@ func (g *Gate) openOwnToken(ctx context.Context, v *visit, raw secret.String) (*
 	}
 	s := token.Prepared.(*session.Session)
 	if known := g.users.users.accounts().byName[token.Subject]; known == nil || known.entry != token.Entry {
-		return nil, tokenProblem(authflow.NoLogin, ReasonSessionEnded, "invalid_token", fmt.Errorf("the entry of user %s has changed since, or is gone", token.Subject))
+		return s, tokenProblem(authflow.NoLogin, ReasonSessionEnded, "invalid_token", fmt.Errorf("the entry of user %s has changed since, or is gone", token.Subject))
 	}
 	if err := g.sessions.Check(ctx, s); err != nil {
 		if p := sessionProblem(err); p.Kind != authflow.NoLogin {

@@ -700,6 +700,8 @@ func TestPreflight(t *testing.T) {
 		"options":                     {"options", preflight()},
 		"OPTIONS that says DELETE":    {"OPTIONS", preflight("X-Http-Method-Override", "DELETE")},
 		"OPTIONS that says it so":     {"OPTIONS", preflight("X-Method-Override", "DELETE")},
+		"the application's own login": {"OPTIONS", preflight("Cookie", "app_session=1")},
+		"OPTIONS for a proxy":         {"OPTIONS", preflight("Proxy-Authorization", "Basic eDp5")},
 		"OPTIONS with a wrong token":  {"OPTIONS", preflight("Authorization", "Bearer x")},
 		"OPTIONS with another scheme": {"OPTIONS", preflight("Authorization", "Basic eDp5")},
 	} {
@@ -707,6 +709,12 @@ func TestPreflight(t *testing.T) {
 			t.Errorf("%s: %d", name, page.Status)
 		}
 	}
+	for _, query := range []string{"?_method=GET", "?a=b&%5fmethod=GET", "?.method=GET", "?_METHOD=GET"} {
+		if page := call(t, "OPTIONS", s.HTTP()+"/x"+query, preflight()); page.Status != 401 {
+			t.Errorf("OPTIONS that says GET by %s: %d", query, page.Status)
+		}
+	}
+	seen(t, call(t, "OPTIONS", s.HTTP()+"/x?method=list&payment_method=card", preflight()))
 	r, err := http.NewRequest("OPTIONS", s.HTTP()+"/x", strings.NewReader("body"))
 	if err != nil {
 		t.Fatal(err)
