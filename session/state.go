@@ -66,6 +66,7 @@ func NewState(journal Journal, now func() time.Time) *State {
 func NewSharedState(journal Journal, shared Shared, now func() time.Time) *State {
 	st := NewState(journal, now)
 	st.shared = shared
+	st.succession.alone = false
 	st.revoked.feed = newFeed(shared, st.revoked, st.now)
 	return st
 }
