@@ -78,7 +78,7 @@ func (d *durable) release() { _, _ = durablePool.Delete(d.pool) }
 // storage is gone, at a graceful stop or by a reload. Sessions in memory go where
 // the next one finds them. Requests may still be under way, so nothing is closed.
 func (d *durable) Destruct() error {
-	d.settle()
+	awaitUpdates(d.state)
 	ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
 	defer cancel()
 	if err := d.memory.keep(ctx); err != nil {
@@ -87,12 +87,12 @@ func (d *durable) Destruct() error {
 	return nil
 }
 
-// settle waits for refreshes under way: their tokens are spent, and what came of
+// awaitUpdates waits for refreshes under way: their tokens are spent, and what came of
 // them is to be kept.
-func (d *durable) settle() {
+func awaitUpdates(state *session.State) {
 	ctx, cancel := context.WithTimeout(context.Background(), lastUpdates)
 	defer cancel()
-	d.state.AwaitUpdates(ctx)
+	state.AwaitUpdates(ctx)
 }
 
 // Times of a key's life.
