@@ -45,6 +45,8 @@ func (g *Gate) serveWatched(w http.ResponseWriter, r *http.Request, v *visit, ne
 	}()
 	watched := r.WithContext(watch.Context())
 	if !isWebSocket(r) {
+		// A file that is sent, say, looks at no context: its next write fails.
+		watch.OnCut(func() { _ = http.NewResponseController(w).SetWriteDeadline(g.now()) })
 		return next.ServeHTTP(w, watched)
 	}
 	ws := &webSocketWriter{

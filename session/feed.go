@@ -73,6 +73,17 @@ func (f *feed) close() {
 	}
 }
 
+// isClosed tells whether nobody follows the memory any more. Without a feed nothing is
+// to be followed.
+func (f *feed) isClosed() bool {
+	if f == nil {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed
+}
+
 // age is how long ago the copy was whole, and false if it never was.
 func (f *feed) age(now time.Time) (time.Duration, bool) {
 	heard := f.heard.Load()

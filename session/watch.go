@@ -33,6 +33,7 @@ type Watch struct {
 	session    *Session
 	handle     []byte
 	used       time.Time // the session's last use
+	onCut      func()    // nil: there is nothing else to do
 }
 
 // Watch begins to watch a request of the session, which its caller has judged just
@@ -59,16 +60,31 @@ func (m *Manager) Watch(ctx context.Context, live *Live) *Watch {
 	return w
 }
 
+// OnCut has f called when the request is cut, at once if it was already, and not
+// after [Watch.Stop]: for what does not look at its context. f must not wait.
+func (w *Watch) OnCut(f func()) {
+	shard := w.state.watches.shard(w.id)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if w.onCut = f; w.Cut() != nil {
+		f()
+	}
+}
+
 // Context is the request's, and ends with the session.
 func (w *Watch) Context() context.Context { return w.ctx }
 
 // Cut returns why the request was cut, and nil if it was not.
 func (w *Watch) Cut() error {
-	if cause := context.Cause(w.ctx); final(cause) {
+	if cause := context.Cause(w.ctx); final(cause) || errors.Is(cause, errLeft) {
 		return cause
 	}
 	return nil
 }
+
+// errLeft says that nobody will ever tell whether the session is over: the state
+// was closed, with its configuration, and what it heard is a minute old.
+var errLeft = fmt.Errorf("%w: nobody follows it any more", ErrUnavailable)
 
 // Stop ends the watch. The context ends with it.
 func (w *Watch) Stop() {
@@ -80,6 +96,9 @@ func (w *Watch) Stop() {
 func (w *Watch) judge(ctx context.Context, now time.Time) error {
 	m := w.manager
 	if err := m.judge(ctx, w.session, now); err != nil {
+		if errors.Is(err, ErrUnavailable) && m.state.feed().isClosed() {
+			return errLeft
+		}
 		return err
 	}
 	if m.idle == 0 || now.Sub(w.used) < m.idle {
@@ -203,9 +222,12 @@ func (s *watchShard) judge(ctx context.Context, w Watch) {
 	switch {
 	case current == nil:
 		return
-	case final(err) && !(errors.Is(err, ErrIdle) && current.used.After(before)):
+	case (final(err) || errors.Is(err, errLeft)) && !(errors.Is(err, ErrIdle) && current.used.After(before)):
 		for ; current != nil; current = current.next {
 			current.cancel(err)
+			if current.onCut != nil {
+				current.onCut()
+			}
 		}
 	default:
 		current.used = latest(current.used, w.used)

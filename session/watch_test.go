@@ -246,3 +246,46 @@ func BenchmarkWatch(b *testing.B) {
 		g.Watch(ctx, live).Stop()
 	}
 }
+
+// What does not look at its context is told, before the request is over and not after.
+func TestWatchTellsOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gate) {
+		live := g.signIn(newBrowser(t, app), aliceNow())
+		var told, late atomic.Int64
+		w, ended := g.Watch(t.Context(), live), g.Watch(t.Context(), live)
+		defer w.Stop()
+		w.OnCut(func() { told.Add(1) })
+		ended.OnCut(func() { late.Add(1) })
+		ended.Stop()
+		time.Sleep(time.Minute)
+		if err := g.End(t.Context(), BySession(live)); err != nil {
+			t.Fatal(err)
+		}
+		wantCut(t, w, ErrRevoked)
+		synctest.Wait()
+		if told.Load() != 1 || late.Load() != 0 {
+			t.Errorf("told %d times, and %d times one that was over", told.Load(), late.Load())
+		}
+		w.OnCut(func() { told.Add(1) })
+		if told.Load() != 2 {
+			t.Error("one that was cut already is not told")
+		}
+	})
+}
+
+// A reload that shares sessions elsewhere closes the state of before it. Nobody tells that of a sign-out any more, so its
+// streams do not outlive the time for which a session goes on unheard of.
+func TestWatchOfAStateThatWasLeft(t *testing.T) {
+	inReplicaBubble(t, func(t *testing.T, serverSide bool) {
+		r := newReplicas(t, 1, serverSide)
+		g, b := r.gates[0], newBrowser(t, app)
+		w := g.Watch(t.Context(), g.signIn(b, fresh()))
+		defer w.Stop()
+		g.mustLoad(b)
+		g.state.Close()
+		time.Sleep(feedLimit - 5*time.Second)
+		wantRunning(t, w)
+		time.Sleep(5 * time.Second)
+		wantCut(t, w, ErrUnavailable)
+	})
+}
