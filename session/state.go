@@ -17,6 +17,9 @@ const (
 	maxUsed       = 100_000  // entries of each kind that are used once
 )
 
+// clockSlack is how far the clocks of processes that share may be apart.
+const clockSlack = 5 * time.Minute
+
 // ErrUsed says that something that works once was used before.
 var ErrUsed = errors.New("session: used before")
 
@@ -101,7 +104,7 @@ func (st *State) UseOnce(ctx context.Context, kind, key string, until time.Time)
 		return fmt.Errorf("%w: %s is over", ErrUsed, kind)
 	}
 	if st.shared != nil {
-		first, err := st.shared.Once(ctx, sharedName("used "+kind, key), rand.Text(), until.Sub(now))
+		first, err := st.shared.Once(ctx, sharedName("used "+kind, key), rand.Text(), until.Sub(now)+clockSlack)
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrUnavailable, kind, err)
 		}
