@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -324,51 +323,4 @@ func (k *keyRing) load(ctx context.Context) (keys []seal.Key, rotated string, er
 		}
 	}
 	return keys, rotated, nil
-}
-
-// journal keeps revocations in the storage, one immutable object each, named by
-// when it is over.
-type journal struct {
-	storage certmagic.Storage
-	now     func() time.Time
-}
-
-// Append implements session.Journal.
-func (j *journal) Append(ctx context.Context, r session.Revocation) error {
-	data, err := r.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	sum := sha256.Sum256(data)
-	name := fmt.Sprintf("%012d-%s", r.Until().Unix(), hex.EncodeToString(sum[:12]))
-	return j.storage.Store(ctx, path.Join(revocationsPrefix, name), data)
-}
-
-// List implements session.Journal. What is over is swept on the way.
-func (j *journal) List(ctx context.Context) ([]session.Revocation, error) {
-	names, err := j.storage.List(ctx, revocationsPrefix, false)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("listing revocations: %w", err)
-	}
-	revocations := make([]session.Revocation, 0, len(names))
-	for _, name := range names {
-		until, _, _ := strings.Cut(path.Base(name), "-")
-		if over, err := strconv.ParseInt(until, 10, 64); err == nil && over <= j.now().Unix() {
-			_ = j.storage.Delete(ctx, name) // the next start tries again
-			continue
-		}
-		data, err := j.storage.Load(ctx, name)
-		if err != nil {
-			return nil, fmt.Errorf("reading revocation %s: %w", name, err)
-		}
-		revocation, err := session.DecodeRevocation(data)
-		if err != nil {
-			return nil, fmt.Errorf("revocation %s: %w", name, err)
-		}
-		revocations = append(revocations, revocation)
-	}
-	return revocations, nil
 }
