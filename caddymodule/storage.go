@@ -322,5 +322,12 @@ func (k *keyRing) load(ctx context.Context) (keys []seal.Key, rotated string, er
 			rotated = max(rotated, key.ID)
 		}
 	}
+	if len(keys) == 0 && k.current.Load() != nil {
+		return nil, "", errKeysGone
+	}
 	return keys, rotated, nil
 }
+
+// errKeysGone is a storage that had keys and has none: it may not be there, or somebody
+// removed them. A new ring would sign everybody out.
+var errKeysGone = errors.New("the keys are gone from the storage; restore them, or start the process anew to begin with others, which signs everybody out")
