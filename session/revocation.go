@@ -100,6 +100,9 @@ func ofIdPSession(issuer, sid string) revoked {
 	return revokedBy(revokesIdPSession, issuer, sid)
 }
 func ofSubject(issuer, sub string) revoked { return revokedBy(revokesSubject, issuer, sub) }
+func ofSubjectAlone(issuer, sub string) revoked {
+	return revokedBy(revokesSubject, issuer, sub, "no sid")
+}
 
 func revokedBy(kind revocationKind, parts ...string) revoked {
 	var joined []byte
@@ -252,9 +255,15 @@ func (r *revocations) check(ctx context.Context, s *Session, now time.Time) erro
 			return fmt.Errorf("%w: the session at the provider", ErrRevoked)
 		}
 	}
-	subject, found, _ := r.entries.get(ofSubject(s.Issuer, s.Subject), now)
-	if found && !signedIn.After(subject.value.notBefore) {
-		return fmt.Errorf("%w: the subject", ErrRevoked)
+	subjects := []revoked{ofSubject(s.Issuer, s.Subject), ofSubjectAlone(s.Issuer, s.Subject)}
+	if s.IdPSession != "" {
+		subjects = subjects[:1]
+	}
+	for _, of := range subjects {
+		subject, found, _ := r.entries.get(of, now)
+		if found && !signedIn.After(subject.value.notBefore) {
+			return fmt.Errorf("%w: the subject", ErrRevoked)
+		}
 	}
 	return nil
 }
