@@ -126,6 +126,9 @@ type revocations struct {
 	feed    *feed // nil: nothing is shared with other processes
 	entries *ledger[revoked, noted]
 
+	// untold: the shared memory did not take something that counts here.
+	untold atomic.Bool
+
 	ready   atomic.Bool // the journal was read
 	mu      sync.Mutex
 	listed  *flight[struct{}] // the attempt to read it, running or over; nil before the first
@@ -159,6 +162,7 @@ func (r *revocations) add(ctx context.Context, rev Revocation, now time.Time) er
 		if outlives = err == nil; outlives {
 			r.remember(noted{Revocation: rev, shared: true}, now)
 		} else {
+			r.untold.Store(true)
 			errs = append(errs, fmt.Errorf("%w: revocation not shared: %w", ErrUnavailable, err))
 		}
 	}
@@ -197,6 +201,17 @@ func (r *revocations) told(all []Revocation, now time.Time) {
 	for _, rev := range all {
 		r.remember(noted{Revocation: rev, shared: true}, now)
 	}
+}
+
+// unshared returns what the shared memory did not take yet.
+func (r *revocations) unshared(now time.Time) []Revocation {
+	var unshared []Revocation
+	for _, n := range r.entries.all(now) {
+		if !n.shared {
+			unshared = append(unshared, n.Revocation)
+		}
+	}
+	return unshared
 }
 
 // lacking takes over what the shared memory has, and returns what it lacks.
