@@ -35,7 +35,12 @@ func (g *Gate) handOn(w http.ResponseWriter, r *http.Request, v *visit, who *ide
 // WebSockets, event streams and downloads on every version of HTTP.
 func (g *Gate) serveWatched(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
 	v.watched = true
-	watch := v.gate.sessions.Watch(r.Context(), v.live)
+	var onCut func()
+	if !isWebSocket(r) {
+		// A file that is sent, say, looks at no context: its next write fails.
+		onCut = func() { _ = http.NewResponseController(w).SetWriteDeadline(g.now()) }
+	}
+	watch := v.gate.sessions.Watch(r.Context(), v.live, onCut)
 	defer watch.Stop() // the proxy panics when it aborts an answer
 	defer func() {
 		if cut := watch.Cut(); cut != nil {
@@ -45,8 +50,6 @@ func (g *Gate) serveWatched(w http.ResponseWriter, r *http.Request, v *visit, ne
 	}()
 	watched := r.WithContext(watch.Context())
 	if !isWebSocket(r) {
-		// A file that is sent, say, looks at no context: its next write fails.
-		watch.OnCut(func() { _ = http.NewResponseController(w).SetWriteDeadline(g.now()) })
 		return next.ServeHTTP(w, watched)
 	}
 	ws := &webSocketWriter{

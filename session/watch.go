@@ -25,6 +25,7 @@ type Watch struct {
 	cancel context.CancelCauseFunc
 	state  *State
 	id     ID
+	onCut  func()
 
 	// The lock of the shard guards the rest. Of the requests of one session the
 	// latest stands first, and knows best.
@@ -33,7 +34,6 @@ type Watch struct {
 	session    *Session
 	handle     []byte
 	used       time.Time // the session's last use
-	onCut      func()    // nil: there is nothing else to do
 }
 
 // Watch begins to watch a request of the session, which its caller has judged just
@@ -47,8 +47,14 @@ type Watch struct {
 //
 // However many requests are watched, there is one timer, and none while there is
 // none of them.
-func (m *Manager) Watch(ctx context.Context, live *Live) *Watch {
-	w := &Watch{state: m.state, id: live.session.ID, manager: m, session: live.session, handle: live.handle, used: live.used}
+//
+// onCut, if it is not nil, is called when the request is cut, and not after
+// [Watch.Stop]: for what does not look at its context. It must not wait.
+func (m *Manager) Watch(ctx context.Context, live *Live, onCut func()) *Watch {
+	w := &Watch{
+		state: m.state, id: live.session.ID, onCut: onCut,
+		manager: m, session: live.session, handle: live.handle, used: live.used,
+	}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	if m.idle > 0 {
 		// This request is a use, as far as it was noted.
@@ -58,17 +64,6 @@ func (m *Manager) Watch(ctx context.Context, live *Live) *Watch {
 	}
 	m.state.watches.add(w)
 	return w
-}
-
-// OnCut has f called when the request is cut, at once if it was already, and not
-// after [Watch.Stop]: for what does not look at its context. f must not wait.
-func (w *Watch) OnCut(f func()) {
-	shard := w.state.watches.shard(w.id)
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	if w.onCut = f; w.Cut() != nil {
-		f()
-	}
 }
 
 // Context is the request's, and ends with the session.
