@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -59,4 +60,25 @@ func TestUnshownVersionsAreBounded(t *testing.T) {
 	if len(s.recent) != 1 || s.unshown != 1 {
 		t.Errorf("after the end of the session %d are kept, %d of them unshown", len(s.recent), s.unshown)
 	}
+}
+
+// A shared memory that forgot everything does not make an old copy good again: the process knows that it was superseded.
+func TestSupersededWhenTheMemoryForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReplicas(t, 1, false)
+		g, b := r.gates[0], newBrowser(t, app)
+		g.signIn(b, fresh())
+		old := b.clone()
+		updated, err := g.Update(t.Context(), g.mustLoad(b), refresh("access 2"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.deliver(b, updated)
+		g.visit(b)
+		time.Sleep(2*grace + time.Second)
+		g.wantErr(old, ErrSuperseded)
+		r.shared.set(func(m *memory) { m.newest, m.blobs = map[string]uint64{}, map[string]owned{} })
+		g.wantErr(old, ErrSuperseded)
+		g.mustLoad(b)
+	})
 }

@@ -136,6 +136,12 @@ func (s *succession) set(id ID, r recent) {
 	}
 }
 
+// knows tells whether this process knows the newest generation of a session.
+func (s *succession) knows(id ID, now time.Time) bool {
+	_, known, _ := s.newest.get(id, now)
+	return known
+}
+
 // current returns v if no newer generation is known, the newer one until its time of
 // grace is over, and [ErrSuperseded] afterwards.
 func (s *succession) current(v *version, now time.Time) (*version, error) {

@@ -41,7 +41,11 @@ func (m *Manager) newest(ctx context.Context, live *Live, now time.Time) (*versi
 	}
 	alone := m.state.shared == nil
 	if errors.Is(err, ErrSuperseded) && !alone {
-		return m.successor(ctx, live) // it may be of those that were folded
+		s, asked := m.successor(ctx, live)
+		if asked == nil && s == live.version && m.state.succession.knows(live.session.ID, now) {
+			return nil, err // the memory has forgotten, and this process has not
+		}
+		return s, asked // it may be of those that were folded
 	}
 	if err == nil && v == live.version && v.session.Generation > 1 && m.state.succession.show(v, now) && !alone {
 		m.state.feed().settle.add(Settled{successorName(v.session.ID), v.session.Generation - 1})
