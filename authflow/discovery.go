@@ -13,7 +13,8 @@ import (
 const metadataMaxAge = 24 * time.Hour
 
 // metadata is what of a provider's metadata this client uses (OIDC Discovery 3,
-// RFC 8414 2, RFC 9207 3, RFC 9449 5.1, OIDC RP-Initiated Logout 2.1).
+// RFC 8414 2, RFC 9207 3, RFC 9449 5.1, OIDC RP-Initiated Logout 2.1, OIDC
+// Back-Channel Logout 2.1).
 type metadata struct {
 	Issuer                string   `json:"issuer"`
 	AuthorizationEndpoint string   `json:"authorization_endpoint"`
@@ -32,6 +33,7 @@ type metadata struct {
 	DPoPAlgs              []string `json:"dpop_signing_alg_values_supported"` // nil if it does not say
 	ResponseIss           bool     `json:"authorization_response_iss_parameter_supported"`
 	BindsCertificates     bool     `json:"tls_client_certificate_bound_access_tokens"`
+	LogoutSession         bool     `json:"backchannel_logout_session_supported"`
 	// Aliases has the same members again, for clients with a certificate.
 	Aliases json.RawMessage `json:"mtls_endpoint_aliases"`
 }

@@ -33,6 +33,9 @@ type LogoutToken struct {
 	SessionID string
 	// Subject is sub, "" if there is none; then there is a SessionID.
 	Subject string
+	// SessionTold says that the provider's ID tokens have a sid as well (OIDC
+	// Back-Channel Logout 2.1, backchannel_logout_session_supported).
+	SessionTold bool
 	// Issued is iat, by the provider's clock.
 	Issued time.Time
 	// Expires is from when on [Client.LogoutToken] refuses this token, so that ID
@@ -115,7 +118,7 @@ func (c *Client) LogoutToken(ctx context.Context, raw string) (*LogoutToken, err
 	); err != nil {
 		return nil, asLogout(err)
 	}
-	t := &LogoutToken{Issuer: c.cfg.Issuer}
+	t := &LogoutToken{Issuer: c.cfg.Issuer, SessionTold: meta.LogoutSession}
 	t.ID, _ = claims.String("jti")
 	t.SessionID, _ = claims.String("sid")
 	t.Subject, _ = claims.String("sub")

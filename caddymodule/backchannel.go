@@ -74,18 +74,26 @@ func (g *Gate) logoutToken(r *http.Request) (*authflow.LogoutToken, *provider, e
 }
 
 // obeyLogout ends what a logout token names: the sessions that began in one
-// session at the provider, or, if it names none, all that the subject began up to
+// session at the provider, and those of the subject of which the provider does not
+// tell where they began; or, if it names no session, all that the subject began up to
 // then. What it ends is remembered for a time that is the same for a copy of the
 // token, which therefore changes nothing; so it may be noted as used when all else
 // has worked, and a provider that was told 503 can send it again.
 func (g *Gate) obeyLogout(r *http.Request, token *authflow.LogoutToken) error {
 	until := token.Issued.Add(g.app.durable.keys.longestLifetime() + logoutSlack)
-	target := session.ByIdPSession(token.Issuer, token.SessionID, until)
+	var targets []session.Target
 	if token.SessionID == "" {
-		target = session.BySubject(token.Issuer, token.Subject, token.Issued, until)
+		targets = append(targets, session.BySubject(token.Issuer, token.Subject, token.Issued, until))
+	} else {
+		targets = append(targets, session.ByIdPSession(token.Issuer, token.SessionID, until))
+		if token.Subject != "" && !token.SessionTold { // it may be one whose ID token had no sid
+			targets = append(targets, session.BySubjectAlone(token.Issuer, token.Subject, token.Issued, until))
+		}
 	}
-	if err := g.sessions.End(r.Context(), target); err != nil {
-		return sessionProblem(err)
+	for _, target := range targets {
+		if err := g.sessions.End(r.Context(), target); err != nil {
+			return sessionProblem(err)
+		}
 	}
 	err := g.state.UseOnce(r.Context(), usedLogout, fmt.Sprintf("%q %q", token.Issuer, token.ID), token.Expires)
 	if errors.Is(err, session.ErrUsed) {

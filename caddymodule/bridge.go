@@ -205,6 +205,9 @@ func (g *Gate) renew(r *http.Request, v *visit, p *provider) error {
 	case errors.Is(err, session.ErrEnd), errors.Is(err, session.ErrRevoked), errors.Is(err, session.ErrSuperseded):
 		v.live, v.loadErr = nil, sessionProblem(session.ErrRevoked)
 		return v.loadErr
+	case errors.Is(err, session.ErrExpired):
+		v.live, v.loadErr = nil, sessionProblem(session.ErrExpired)
+		return v.loadErr
 	case stale && errors.Is(err, session.ErrTooLarge):
 		return sessionProblem(err)
 	}

@@ -43,6 +43,13 @@ const (
 	maxPreservedPost = 1 << 20
 )
 
+// formsOfOne is how many forms of one session may begin to wait within formWait: the
+// cookie of a session that is over lets nobody fill the memory.
+const formsOfOne = 8
+
+// usedForm is the kind of what counts once: a place for a form.
+const usedForm = "form"
+
 // The kinds of what is sealed for a form.
 const (
 	purposeForm       = "form"
@@ -152,12 +159,27 @@ func (g *Gate) holdForm(r *http.Request, v *visit, refusal error) (*provider, []
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := g.placeForm(r, past.ID); err != nil {
+		return nil, nil, err
+	}
 	h, err := g.keepForm(r, v, &heldForm{
 		Provider: past.Provider, Issuer: past.Issuer, ClientID: past.ClientID, Subject: past.Subject,
 		Origin: v.origin.String(), Target: originalTarget(r),
 		ContentType: r.Header.Get("Content-Type"), Referer: r.Header.Get("Referer"), Body: body,
 	}, formWait)
 	return of, h.bytes(), err
+}
+
+// placeForm finds a place for a form of a session.
+func (g *Gate) placeForm(r *http.Request, id session.ID) error {
+	end := g.now().Truncate(formWait).Add(formWait)
+	for place := range formsOfOne {
+		err := g.state.UseOnce(r.Context(), usedForm, fmt.Sprintf("%v %d %d", id, end.Unix(), place), end)
+		if !errors.Is(err, session.ErrUsed) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: too many of one session", errNotHeld)
 }
 
 // mayHold judges what can be judged without the body. Fetch Metadata and Origin

@@ -42,8 +42,12 @@ var replicasPool = caddy.NewUsagePool()
 // the connections.
 const closeAfter = 2 * time.Minute
 
-// Destruct implements caddy.Destructor.
+// Destruct implements caddy.Destructor. A process that ends has the tokens of refreshes
+// under way, and nobody else will; after a reload they just go on.
 func (r *replicas) Destruct() error {
+	if caddy.Exiting() {
+		awaitUpdates(r.state)
+	}
 	r.state.Close()
 	time.AfterFunc(closeAfter, func() { _ = r.place.Close() })
 	return nil

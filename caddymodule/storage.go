@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -78,7 +77,7 @@ func (d *durable) release() { _, _ = durablePool.Delete(d.pool) }
 // storage is gone, at a graceful stop or by a reload. Sessions in memory go where
 // the next one finds them. Requests may still be under way, so nothing is closed.
 func (d *durable) Destruct() error {
-	d.settle()
+	awaitUpdates(d.state)
 	ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
 	defer cancel()
 	if err := d.memory.keep(ctx); err != nil {
@@ -87,12 +86,12 @@ func (d *durable) Destruct() error {
 	return nil
 }
 
-// settle waits for refreshes under way: their tokens are spent, and what came of
+// awaitUpdates waits for refreshes under way: their tokens are spent, and what came of
 // them is to be kept.
-func (d *durable) settle() {
+func awaitUpdates(state *session.State) {
 	ctx, cancel := context.WithTimeout(context.Background(), lastUpdates)
 	defer cancel()
-	d.state.AwaitUpdates(ctx)
+	state.AwaitUpdates(ctx)
 }
 
 // Times of a key's life.
@@ -323,52 +322,12 @@ func (k *keyRing) load(ctx context.Context) (keys []seal.Key, rotated string, er
 			rotated = max(rotated, key.ID)
 		}
 	}
+	if len(keys) == 0 && k.current.Load() != nil {
+		return nil, "", errKeysGone
+	}
 	return keys, rotated, nil
 }
 
-// journal keeps revocations in the storage, one immutable object each, named by
-// when it is over.
-type journal struct {
-	storage certmagic.Storage
-	now     func() time.Time
-}
-
-// Append implements session.Journal.
-func (j *journal) Append(ctx context.Context, r session.Revocation) error {
-	data, err := r.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	sum := sha256.Sum256(data)
-	name := fmt.Sprintf("%012d-%s", r.Until().Unix(), hex.EncodeToString(sum[:12]))
-	return j.storage.Store(ctx, path.Join(revocationsPrefix, name), data)
-}
-
-// List implements session.Journal. What is over is swept on the way.
-func (j *journal) List(ctx context.Context) ([]session.Revocation, error) {
-	names, err := j.storage.List(ctx, revocationsPrefix, false)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("listing revocations: %w", err)
-	}
-	revocations := make([]session.Revocation, 0, len(names))
-	for _, name := range names {
-		until, _, _ := strings.Cut(path.Base(name), "-")
-		if over, err := strconv.ParseInt(until, 10, 64); err == nil && over <= j.now().Unix() {
-			_ = j.storage.Delete(ctx, name) // the next start tries again
-			continue
-		}
-		data, err := j.storage.Load(ctx, name)
-		if err != nil {
-			return nil, fmt.Errorf("reading revocation %s: %w", name, err)
-		}
-		revocation, err := session.DecodeRevocation(data)
-		if err != nil {
-			return nil, fmt.Errorf("revocation %s: %w", name, err)
-		}
-		revocations = append(revocations, revocation)
-	}
-	return revocations, nil
-}
+// errKeysGone is a storage that had keys and has none: it may not be there, or somebody
+// removed them. A new ring would sign everybody out.
+var errKeysGone = errors.New("the keys are gone from the storage; restore them, or start the process anew to begin with others, which signs everybody out")

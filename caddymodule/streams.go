@@ -32,7 +32,12 @@ func (g *Gate) handOn(w http.ResponseWriter, r *http.Request, v *visit, who *ide
 // WebSockets, event streams and downloads on every version of HTTP.
 func (g *Gate) serveWatched(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
 	v.watched = true
-	watch := v.watch(r)
+	var onCut func()
+	if !isWebSocket(r) {
+		// A file that is sent, say, looks at no context: its next write fails.
+		onCut = func() { _ = http.NewResponseController(w).SetWriteDeadline(g.now()) }
+	}
+	watch := v.watch(r, onCut)
 	defer watch.Stop() // the proxy panics when it aborts an answer
 	defer func() {
 		if cut := watch.Cut(); cut != nil {

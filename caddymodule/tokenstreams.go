@@ -25,12 +25,13 @@ type watch interface {
 	Stop()
 }
 
-// watch begins to watch a request that was judged just now.
-func (v *visit) watch(r *http.Request) watch {
+// watch begins to watch a request that was judged just now. onCut, if it is not nil, is
+// called when the request is cut: for what does not look at its context.
+func (v *visit) watch(r *http.Request, onCut func()) watch {
 	if v.brought == nil {
-		return v.gate.sessions.Watch(r.Context(), v.live)
+		return v.gate.sessions.Watch(r.Context(), v.live, onCut)
 	}
-	return watchToken(r.Context(), v.tokenJudge())
+	return watchToken(r.Context(), v.tokenJudge(), onCut)
 }
 
 // tokenJudge tells whether the token of a request, which has passed, counts still: one
@@ -55,6 +56,7 @@ type tokenWatch struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	judge  func(context.Context) error
+	onCut  func()
 
 	mu    sync.Mutex
 	timer *time.Timer
@@ -62,8 +64,8 @@ type tokenWatch struct {
 
 // watchToken watches a request by what tells whether its token counts still. One that
 // is over before it is judged for the first time has cost a timer.
-func watchToken(ctx context.Context, judge func(context.Context) error) *tokenWatch {
-	w := &tokenWatch{judge: judge}
+func watchToken(ctx context.Context, judge func(context.Context) error, onCut func()) *tokenWatch {
+	w := &tokenWatch{judge: judge, onCut: onCut}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	w.arm()
 	return w
@@ -104,10 +106,23 @@ func (w *tokenWatch) look() {
 	defer cancel()
 	err := w.judged(ctx)
 	if p := asProblem(err); err != nil && p.Kind == authflow.NoLogin {
-		w.cancel(fmt.Errorf("%w: %w", errTokenOver, p))
+		w.cut(fmt.Errorf("%w: %w", errTokenOver, p))
 		return
 	}
 	w.arm()
+}
+
+// cut ends the request, unless it is over.
+func (w *tokenWatch) cut(cause error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ctx.Err() != nil {
+		return
+	}
+	w.cancel(cause)
+	if w.onCut != nil {
+		w.onCut()
+	}
 }
 
 // judged turns a panic into an error: nobody else is there to recover it.

@@ -29,12 +29,13 @@ func TestTokenWatch(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var judged atomic.Int32
+				var told int
 				w := watchToken(t.Context(), func(ctx context.Context) error {
 					if judged.Add(1) < 3 {
 						return nil
 					}
 					return tt.judge(ctx)
-				})
+				}, func() { told++ })
 				time.Sleep(5 * time.Second)
 				if w.Context().Err() != nil {
 					t.Fatal("cut before its time")
@@ -47,6 +48,9 @@ func TestTokenWatch(t *testing.T) {
 					t.Errorf("it does not say why: %v", w.Cut())
 				}
 				w.Stop()
+				if tt.cut != (told == 1) {
+					t.Errorf("told of the cut %d times", told)
+				}
 				seen := judged.Load()
 				time.Sleep(time.Minute)
 				if judged.Load() != seen {
@@ -65,7 +69,7 @@ func TestTokenWatchOfACancelledRequest(t *testing.T) {
 			if before {
 				cancel(errors.New("the browser has gone"))
 			}
-			w := watchToken(ctx, func(ctx context.Context) error { return ctx.Err() })
+			w := watchToken(ctx, func(ctx context.Context) error { return ctx.Err() }, func() { t.Error("told of a cut") })
 			cancel(errors.New("the browser has gone"))
 			time.Sleep(time.Minute)
 			if w.Cut() != nil {
@@ -80,6 +84,6 @@ func TestTokenWatchOfACancelledRequest(t *testing.T) {
 func BenchmarkTokenWatch(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		watchToken(b.Context(), func(context.Context) error { return nil }).Stop()
+		watchToken(b.Context(), func(context.Context) error { return nil }, nil).Stop()
 	}
 }

@@ -38,6 +38,12 @@ func BySubject(issuer, subject string, notBefore, until time.Time) Target {
 	return Target{Revocation{of: ofSubject(issuer, subject), notBefore: notBefore, until: until}, nil}
 }
 
+// BySubjectAlone is [BySubject] for those of its sessions of which the provider did not
+// tell in which session of its own they began.
+func BySubjectAlone(issuer, subject string, notBefore, until time.Time) Target {
+	return Target{Revocation{of: ofSubjectAlone(issuer, subject), notBefore: notBefore, until: until}, nil}
+}
+
 // End ends sessions before their time. It takes effect in this process whatever
 // it returns. [ErrUnavailable] says that it might not outlive the process or
 // not reach the store: the caller says so, and the user tries again.

@@ -73,6 +73,17 @@ func (f *feed) close() {
 	}
 }
 
+// isClosed tells whether nobody follows the memory any more. Without a feed nothing is
+// to be followed.
+func (f *feed) isClosed() bool {
+	if f == nil {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed
+}
+
 // age is how long ago the copy was whole, and false if it never was.
 func (f *feed) age(now time.Time) (time.Duration, bool) {
 	heard := f.heard.Load()
@@ -192,6 +203,7 @@ func (f *feed) follow(ctx context.Context, attempt *flight[struct{}], again bool
 				return errGap // it forgot
 			}
 			f.flushSettled(ctx)
+			f.tell(ctx)
 		}
 		if f.revision.Load() >= awaited && !asked.IsZero() {
 			f.hear(asked)
@@ -230,6 +242,27 @@ func (f *feed) read(ctx context.Context) (struct{}, error) {
 	f.revision.Store(revision)
 	f.hear(now)
 	return struct{}{}, nil
+}
+
+// tell gives the shared memory what it did not take when that was revoked: it may
+// answer all the time, and take nothing for a while.
+func (f *feed) tell(ctx context.Context) {
+	if !f.revoked.untold.Swap(false) {
+		return
+	}
+	now := f.now()
+	unshared := f.revoked.unshared(now)
+	if len(unshared) == 0 {
+		return
+	}
+	_, err := within(ctx, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, f.shared.Revoke(ctx, unshared...)
+	})
+	if err != nil {
+		f.revoked.untold.Store(true) // the next beat tries again
+		return
+	}
+	f.revoked.told(unshared, now)
 }
 
 // catchUp makes sure that what was revoked before the call counts here.

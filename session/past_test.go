@@ -34,9 +34,13 @@ func TestPastOfAnOldGeneration(t *testing.T) {
 	g := newGate(t, func(c *Config) { c.IdleTimeout = 10 * time.Minute })
 	b := newBrowser(t, app)
 	live := g.signIn(b, alice())
-	if _, err := g.Update(t.Context(), live, refresh("access 2")); err != nil {
+	updated, err := g.Update(t.Context(), live, refresh("access 2"))
+	if err != nil {
 		t.Fatal(err)
 	}
+	newer := b.clone()
+	g.deliver(newer, updated)
+	g.visit(newer)
 	g.clock.advance(20 * time.Minute)
 	if _, err := g.Past(t.Context(), b.cut(g.cookie), app); !errors.Is(err, ErrSuperseded) {
 		t.Errorf("%v, want ErrSuperseded", err)

@@ -121,6 +121,10 @@ func ofSubject(issuer, sub string) revoked {
 	return revokedBy(revokesSubject, tagOf(issuer), issuer, sub)
 }
 
+func ofSubjectAlone(issuer, sub string) revoked {
+	return revokedBy(revokesSubject, tagOf(issuer), issuer, sub, "no sid")
+}
+
 func revokedBy(kind revocationKind, issuer issuerTag, parts ...string) revoked {
 	var joined []byte
 	for _, part := range parts {
@@ -142,6 +146,9 @@ type revocations struct {
 	journal Journal
 	feed    *feed // nil: nothing is shared with other processes
 	entries *byIssuer
+
+	// untold: the shared memory did not take something that counts here.
+	untold atomic.Bool
 
 	ready   atomic.Bool // the journal was read
 	mu      sync.Mutex
@@ -176,6 +183,7 @@ func (r *revocations) add(ctx context.Context, rev Revocation, now time.Time) er
 		if outlives = err == nil; outlives {
 			r.remember(noted{Revocation: rev, shared: true}, now)
 		} else {
+			r.untold.Store(true)
 			errs = append(errs, fmt.Errorf("%w: revocation not shared: %w", ErrUnavailable, err))
 		}
 	}
@@ -214,6 +222,17 @@ func (r *revocations) told(all []Revocation, now time.Time) {
 	for _, rev := range all {
 		r.remember(noted{Revocation: rev, shared: true}, now)
 	}
+}
+
+// unshared returns what the shared memory did not take yet.
+func (r *revocations) unshared(now time.Time) []Revocation {
+	var unshared []Revocation
+	for _, n := range r.entries.all(now) {
+		if !n.shared {
+			unshared = append(unshared, n.Revocation)
+		}
+	}
+	return unshared
 }
 
 // lacking takes over what the shared memory has, and returns what it lacks.
@@ -272,6 +291,8 @@ func (r *revocations) check(ctx context.Context, s *Session, now time.Time) erro
 		if _, ended, _ := r.entries.get(ofIdPSession(s.Issuer, s.IdPSession), now); ended {
 			return fmt.Errorf("%w: the session at the provider", ErrRevoked)
 		}
+	} else if alone, ended, _ := r.entries.get(ofSubjectAlone(s.Issuer, s.Subject), now); ended && !signedIn.After(alone.value.notBefore) {
+		return fmt.Errorf("%w: the subject's sessions without sid", ErrRevoked)
 	}
 	if found && !signedIn.After(subject.value.notBefore) {
 		return fmt.Errorf("%w: the subject", ErrRevoked)

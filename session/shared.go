@@ -20,7 +20,8 @@ type Shared interface {
 	// each.
 	Revoke(ctx context.Context, revocations ...Revocation) error
 	// Revocations returns all that are not over, with the revision at which they
-	// were read: a number that every revocation raises by one.
+	// were read: a number that every revocation raises by one. A memory that lost it
+	// goes on with none that it had, 0 if nothing was revoked since.
 	Revocations(ctx context.Context) (revision uint64, all []Revocation, err error)
 	// Revision returns the revision alone.
 	Revision(ctx context.Context) (uint64, error)

@@ -18,6 +18,7 @@ type memory struct {
 	away     error // what every call answers
 	silent   bool  // it stores revocations and tells nobody
 	deaf     bool  // it takes no successor
+	full     bool  // it takes no revocation
 	revision uint64
 	revoked  []Revocation
 	owners   map[string]owned
@@ -61,7 +62,11 @@ func (m *memory) call(work func()) error {
 }
 
 func (m *memory) Revoke(_ context.Context, all ...Revocation) error {
-	return m.call(func() {
+	full := false
+	err := m.call(func() {
+		if full = m.full; full {
+			return
+		}
 		for _, r := range all {
 			m.revoked = append(m.revoked, r)
 			m.revision++
@@ -72,6 +77,10 @@ func (m *memory) Revoke(_ context.Context, all ...Revocation) error {
 			}
 		}
 	})
+	if full {
+		return errOutage
+	}
+	return err
 }
 
 func (m *memory) Revocations(context.Context) (revision uint64, all []Revocation, err error) {
@@ -840,5 +849,29 @@ func TestIdleAmongProcesses(t *testing.T) {
 		r.gates[0].mustLoad(b)
 		time.Sleep(2 * time.Second)
 		r.gates[1].mustLoad(b) // not by what it heard four seconds ago
+	})
+}
+
+// A memory that answers and takes nothing (out of memory, read-only for a while) gets a sign-out later, when it does: the
+// others learn of it then, though nothing else went wrong that would have all of it read again.
+func TestSignOutThatTheMemoryDidNotTake(t *testing.T) {
+	inReplicaBubble(t, func(t *testing.T, serverSide bool) {
+		r := newReplicas(t, 2, serverSide)
+		b := newBrowser(t, app)
+		r.gates[0].signIn(b, fresh())
+		for _, g := range r.gates {
+			g.mustLoad(b)
+		}
+		r.shared.set(func(m *memory) { m.full = true })
+		err := r.gates[0].End(t.Context(), ByIdPSession("https://id.example.com", "sid-1", time.Time{}))
+		if !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%v, want ErrUnavailable", err)
+		}
+		time.Sleep(2 * feedLimit)
+		r.gates[0].wantErr(b, ErrRevoked)
+		r.gates[1].mustLoad(b) // it cannot know, and is not stopped by it
+		r.shared.set(func(m *memory) { m.full = false })
+		time.Sleep(2 * time.Second)
+		r.gates[1].wantErr(b, ErrRevoked)
 	})
 }

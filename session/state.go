@@ -17,6 +17,9 @@ const (
 	maxUsed       = 100_000  // entries of each kind that are used once
 )
 
+// clockSlack is how far the clocks of processes that share may be apart.
+const clockSlack = 5 * time.Minute
+
 // ErrUsed says that something that works once was used before.
 var ErrUsed = errors.New("session: used before")
 
@@ -66,6 +69,7 @@ func NewState(journal Journal, now func() time.Time) *State {
 func NewSharedState(journal Journal, shared Shared, now func() time.Time) *State {
 	st := NewState(journal, now)
 	st.shared = shared
+	st.succession.alone = false
 	st.revoked.feed = newFeed(shared, st.revoked, st.now)
 	return st
 }
@@ -100,7 +104,7 @@ func (st *State) UseOnce(ctx context.Context, kind, key string, until time.Time)
 		return fmt.Errorf("%w: %s is over", ErrUsed, kind)
 	}
 	if st.shared != nil {
-		first, err := st.shared.Once(ctx, sharedName("used "+kind, key), rand.Text(), until.Sub(now))
+		first, err := st.shared.Once(ctx, sharedName("used "+kind, key), rand.Text(), until.Sub(now)+clockSlack)
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrUnavailable, kind, err)
 		}

@@ -36,13 +36,18 @@ func successorPurpose(s *Session) seal.Purpose {
 // or, where that says only that the cookie's is superseded, by all.
 func (m *Manager) newest(ctx context.Context, live *Live, now time.Time) (*version, error) {
 	v, err := m.state.succession.current(live.version, now)
-	if m.state.shared == nil || m.server != nil {
+	if m.server != nil {
 		return v, err
 	}
-	if errors.Is(err, ErrSuperseded) {
-		return m.successor(ctx, live) // it may be of those that were folded
+	alone := m.state.shared == nil
+	if errors.Is(err, ErrSuperseded) && !alone {
+		s, asked := m.successor(ctx, live)
+		if asked == nil && s == live.version && m.state.succession.knows(live.session.ID, now) {
+			return nil, err // the memory has forgotten, and this process has not
+		}
+		return s, asked // it may be of those that were folded
 	}
-	if err == nil && v == live.version && v.session.Generation > 1 && m.state.succession.show(v, now) {
+	if err == nil && v == live.version && v.session.Generation > 1 && m.state.succession.show(v, now) && !alone {
 		m.state.feed().settle.add(Settled{successorName(v.session.ID), v.session.Generation - 1})
 	}
 	return v, err

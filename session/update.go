@@ -53,6 +53,9 @@ func (m *Manager) Update(ctx context.Context, live *Live, change func(context.Co
 		return nil, err
 	}
 	v, err := flight.wait(ctx)
+	if over := m.judge(ctx, live.session, m.now()); final(over) && !errors.Is(err, ErrEnd) {
+		return nil, over // it was ended meanwhile
+	}
 	if err != nil {
 		return nil, err
 	}

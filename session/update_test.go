@@ -125,9 +125,10 @@ func TestSuperseded(t *testing.T) {
 	}
 
 	stale := b.clone()
+	g.deliver(b, again)
+	g.mustLoad(b)
 	g.clock.advance(61 * time.Second)
 	g.wantErr(stale, ErrSuperseded)
-	g.deliver(b, again)
 	g.mustLoad(b)
 	g.clock.advance(11 * time.Hour)
 	g.mustLoad(b)
@@ -139,7 +140,7 @@ func TestSuperseded(t *testing.T) {
 
 func TestSupersededIsBounded(t *testing.T) {
 	s := newSuccession()
-	s.newest.limit = 100
+	s.alone, s.newest.limit = false, 100
 	at := func(i int) time.Time { return epoch.Add(time.Duration(i) * time.Second) }
 	session := func(id byte, second int, generation uint64, sealed time.Time) *version {
 		return &version{session: &Session{ID: ID{id, byte(second >> 8), byte(second)}, Generation: generation, Sealed: sealed, Expires: at(100_000)}}
@@ -440,8 +441,8 @@ func TestUpdateOfWhatIsOver(t *testing.T) {
 			_, err := g.Update(t.Context(), live, func(context.Context, *Session) error {
 				return g.End(t.Context(), BySubject("https://id.example.com", "alice", epoch, time.Time{}))
 			})
-			if err != nil {
-				t.Fatal(err)
+			if !errors.Is(err, ErrRevoked) {
+				t.Errorf("%v, want ErrRevoked", err)
 			}
 			g.wantErr(b, ErrRevoked)
 		})
@@ -450,8 +451,8 @@ func TestUpdateOfWhatIsOver(t *testing.T) {
 		g, b := newGate(t, stores["memory"]), newBrowser(t, app)
 		live := g.signIn(b, alice())
 		_, err := g.Update(t.Context(), live, func(context.Context, *Session) error { return g.End(t.Context(), BySession(live)) })
-		if !errors.Is(err, ErrNotFound) {
-			t.Errorf("%v, want ErrNotFound", err)
+		if !errors.Is(err, ErrRevoked) {
+			t.Errorf("%v, want ErrRevoked", err)
 		}
 		if _, err := g.load(b); err == nil {
 			t.Error("a session that was ended came back by its refresh")

@@ -25,6 +25,7 @@ type Watch struct {
 	cancel context.CancelCauseFunc
 	state  *State
 	id     ID
+	onCut  func()
 
 	// The lock of the shard guards the rest. Of the requests of one session the
 	// latest stands first, and knows best.
@@ -46,8 +47,14 @@ type Watch struct {
 //
 // However many requests are watched, there is one timer, and none while there is
 // none of them.
-func (m *Manager) Watch(ctx context.Context, live *Live) *Watch {
-	w := &Watch{state: m.state, id: live.session.ID, manager: m, session: live.session, handle: live.handle, used: live.used}
+//
+// onCut, if it is not nil, is called when the request is cut, and not after
+// [Watch.Stop]: for what does not look at its context. It must not wait.
+func (m *Manager) Watch(ctx context.Context, live *Live, onCut func()) *Watch {
+	w := &Watch{
+		state: m.state, id: live.session.ID, onCut: onCut,
+		manager: m, session: live.session, handle: live.handle, used: live.used,
+	}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	if m.idle > 0 {
 		// This request is a use, as far as it was noted.
@@ -64,11 +71,15 @@ func (w *Watch) Context() context.Context { return w.ctx }
 
 // Cut returns why the request was cut, and nil if it was not.
 func (w *Watch) Cut() error {
-	if cause := context.Cause(w.ctx); final(cause) {
+	if cause := context.Cause(w.ctx); final(cause) || errors.Is(cause, errLeft) {
 		return cause
 	}
 	return nil
 }
+
+// errLeft says that nobody will ever tell whether the session is over: the state
+// was closed, with its configuration, and what it heard is a minute old.
+var errLeft = fmt.Errorf("%w: nobody follows it any more", ErrUnavailable)
 
 // Stop ends the watch. The context ends with it.
 func (w *Watch) Stop() {
@@ -80,6 +91,9 @@ func (w *Watch) Stop() {
 func (w *Watch) judge(ctx context.Context, now time.Time) error {
 	m := w.manager
 	if err := m.judge(ctx, w.session, now); err != nil {
+		if errors.Is(err, ErrUnavailable) && m.state.feed().isClosed() {
+			return errLeft
+		}
 		return err
 	}
 	if m.idle == 0 || now.Sub(w.used) < m.idle {
@@ -203,9 +217,12 @@ func (s *watchShard) judge(ctx context.Context, w Watch) {
 	switch {
 	case current == nil:
 		return
-	case final(err) && !(errors.Is(err, ErrIdle) && current.used.After(before)):
+	case (final(err) || errors.Is(err, errLeft)) && !(errors.Is(err, ErrIdle) && current.used.After(before)):
 		for ; current != nil; current = current.next {
 			current.cancel(err)
+			if current.onCut != nil {
+				current.onCut()
+			}
 		}
 	default:
 		current.used = latest(current.used, w.used)

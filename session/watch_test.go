@@ -75,10 +75,10 @@ func TestWatchCuts(t *testing.T) {
 				b, other := newBrowser(t, app), newBrowser(t, app)
 				bob := aliceNow()
 				bob.Subject, bob.IdPSession = "bob", "sid-2"
-				bobs := g.Watch(t.Context(), g.signIn(other, bob))
+				bobs := g.Watch(t.Context(), g.signIn(other, bob), nil)
 				defer bobs.Stop()
 				live := g.signIn(b, aliceNow())
-				first, second := g.Watch(t.Context(), live), g.Watch(t.Context(), live)
+				first, second := g.Watch(t.Context(), live, nil), g.Watch(t.Context(), live, nil)
 				defer first.Stop()
 				defer second.Stop()
 				time.Sleep(time.Hour)
@@ -99,7 +99,7 @@ func TestWatchCuts(t *testing.T) {
 // P39: the absolute end.
 func TestWatchCutsAtTheLifetime(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gate) {
-		w := g.Watch(t.Context(), g.signIn(newBrowser(t, app), alice()))
+		w := g.Watch(t.Context(), g.signIn(newBrowser(t, app), alice()), nil)
 		defer w.Stop()
 		time.Sleep(12*time.Hour - time.Second)
 		wantRunning(t, w)
@@ -112,12 +112,12 @@ func TestWatchCutsAtTheLifetime(t *testing.T) {
 func TestWatchCutsWhenIdle(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gate) {
 		b := newBrowser(t, app)
-		w := g.Watch(t.Context(), g.signIn(b, alice()))
+		w := g.Watch(t.Context(), g.signIn(b, alice()), nil)
 		defer w.Stop()
 		for range 3 {
 			time.Sleep(10 * time.Minute)
 			live := g.visit(b)
-			g.Watch(t.Context(), live).Stop()
+			g.Watch(t.Context(), live, nil).Stop()
 		}
 		time.Sleep(15*time.Minute - time.Second)
 		wantRunning(t, w)
@@ -133,7 +133,7 @@ func TestWatchAsksTheStoreForTheLastUse(t *testing.T) {
 		store := NewMemoryStore(nil)
 		g := newGate(t, func(c *Config) { c.Store, c.Now, c.IdleTimeout = store, time.Now, 15*time.Minute })
 		live := g.signIn(newBrowser(t, app), alice())
-		w := g.Watch(t.Context(), live)
+		w := g.Watch(t.Context(), live, nil)
 		defer w.Stop()
 		time.Sleep(10 * time.Minute)
 		if err := store.Use(t.Context(), live.handle, time.Now()); err != nil {
@@ -164,7 +164,7 @@ func TestWatchGoesOnInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &peekless{ServerStore: NewMemoryStore(nil)}
 		g := newGate(t, func(c *Config) { c.Store, c.Now, c.IdleTimeout = store, time.Now, 15*time.Minute })
-		w := g.Watch(t.Context(), g.signIn(newBrowser(t, app), alice()))
+		w := g.Watch(t.Context(), g.signIn(newBrowser(t, app), alice()), nil)
 		defer w.Stop()
 		store.away.Store(true)
 		time.Sleep(time.Hour)
@@ -179,13 +179,13 @@ func TestWatchKnowsTheLatestConfiguration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, func(c *Config) { c.Now = time.Now })
 		live := g.signIn(newBrowser(t, app), alice())
-		w := g.Watch(t.Context(), live)
+		w := g.Watch(t.Context(), live, nil)
 		defer w.Stop()
 		reloaded, err := NewManager(Config{Keys: g.keys, State: g.state, Now: time.Now, Lifetime: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
-		reloaded.Watch(t.Context(), live).Stop()
+		reloaded.Watch(t.Context(), live, nil).Stop()
 		time.Sleep(time.Hour)
 		wantCut(t, w, ErrExpired)
 	})
@@ -200,7 +200,7 @@ func TestWatchLeavesNothing(t *testing.T) {
 		for range 50 {
 			live := g.signIn(newBrowser(t, app), alice())
 			for range 80 {
-				all = append(all, g.Watch(t.Context(), live))
+				all = append(all, g.Watch(t.Context(), live, nil))
 			}
 		}
 		if more := runtime.NumGoroutine() - before; more > 0 {
@@ -228,7 +228,7 @@ func TestWatchLeavesNothing(t *testing.T) {
 		if g.state.watches.armed.Load() {
 			t.Error("the timer runs for nothing")
 		}
-		w := g.Watch(t.Context(), g.signIn(newBrowser(t, app), alice())) // and it starts again
+		w := g.Watch(t.Context(), g.signIn(newBrowser(t, app), alice()), nil) // and it starts again
 		defer w.Stop()
 		time.Sleep(12 * time.Hour)
 		wantCut(t, w, ErrExpired)
@@ -243,6 +243,43 @@ func BenchmarkWatch(b *testing.B) {
 	defer cancel()
 	b.ReportAllocs()
 	for b.Loop() {
-		g.Watch(ctx, live).Stop()
+		g.Watch(ctx, live, nil).Stop()
 	}
+}
+
+// What does not look at its context is told, before the request is over and not after.
+func TestWatchTellsOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *gate) {
+		live := g.signIn(newBrowser(t, app), aliceNow())
+		var told, late atomic.Int64
+		w := g.Watch(t.Context(), live, func() { told.Add(1) })
+		defer w.Stop()
+		g.Watch(t.Context(), live, func() { late.Add(1) }).Stop()
+		time.Sleep(time.Minute)
+		if err := g.End(t.Context(), BySession(live)); err != nil {
+			t.Fatal(err)
+		}
+		wantCut(t, w, ErrRevoked)
+		synctest.Wait()
+		if told.Load() != 1 || late.Load() != 0 {
+			t.Errorf("told %d times, and %d times one that was over", told.Load(), late.Load())
+		}
+	})
+}
+
+// A reload that shares sessions elsewhere closes the state of before it. Nobody tells that of a sign-out any more, so its
+// streams do not outlive the time for which a session goes on unheard of.
+func TestWatchOfAStateThatWasLeft(t *testing.T) {
+	inReplicaBubble(t, func(t *testing.T, serverSide bool) {
+		r := newReplicas(t, 1, serverSide)
+		g, b := r.gates[0], newBrowser(t, app)
+		w := g.Watch(t.Context(), g.signIn(b, fresh()), nil)
+		defer w.Stop()
+		g.mustLoad(b)
+		g.state.Close()
+		time.Sleep(feedLimit - 5*time.Second)
+		wantRunning(t, w)
+		time.Sleep(5 * time.Second)
+		wantCut(t, w, ErrUnavailable)
+	})
 }

@@ -237,3 +237,27 @@ func TestPreservePostOff(t *testing.T) {
 	b := s.signInAndExpire("alice")
 	wantReason(t, b.Post(s.HTTP(), s.HTTP()+"/save", note), http.StatusUnauthorized, "session_idle")
 }
+
+// Whoever has the cookie of a session that is over fills neither the memory nor Redis with forms: of one session eight wait
+// at most, and others have their room.
+func TestPreservePostFlood(t *testing.T) {
+	t.Parallel()
+	s := formSite(t, "idle_timeout 2s", "preserve_post")
+	b, other := s.signInAndExpire("alice"), s.signInAndExpire("bob")
+	waiting := 0
+	for range 3 * formsOfOne {
+		if page := s.post(t, b.Twin(), "/save", "a=b"); page.Status == http.StatusSeeOther {
+			waiting++
+		}
+	}
+	// Ten minutes may end and the next begin meanwhile.
+	if waiting < formsOfOne || waiting > 2*formsOfOne {
+		t.Errorf("%d forms of one session wait", waiting)
+	}
+	if page := s.post(t, other, "/save", "a=b"); page.Status != http.StatusSeeOther {
+		t.Errorf("somebody else's does not wait: %d", page.Status)
+	}
+}
+
+// formsOfOne is how many forms of one session wait, as documented.
+const formsOfOne = 8

@@ -568,3 +568,27 @@ https://app.example.test:{$PORT} {
 		wantStatus(t, tab, step.status)
 	}
 }
+
+// A provider whose ID tokens have no sid, and whose logout tokens have one beside the subject: what the gate answers with
+// 200 has ended. Which of the person's sessions was meant nobody can tell, so all end that know of no sid.
+func TestBackchannelLogoutOfASessionWithoutSID(t *testing.T) {
+	t.Parallel()
+	s := StartSite(t, oneSite)
+	s.OP.Set(func(b *testop.Behaviour) {
+		b.Discovery = testop.Edit{"backchannel_logout_session_supported": testop.Absent}
+		b.IDToken = testop.Edit{"sid": testop.Absent}
+	})
+	signIn := func(user string) *Browser {
+		b := s.As(NewBrowser(t), user)
+		seen(t, b.Navigate(s.HTTP()+"/"))
+		return b
+	}
+	alice, bob := signIn("alice"), signIn("bob")
+	phone := s.inSession("alice", "phone")
+	if page := tellLogout(t, s.HTTP(), signedLogout(t, s.OP, "sub-alice", "laptop", nil)); page.Status != http.StatusOK {
+		t.Fatalf("%d %s", page.Status, page.Body)
+	}
+	s.wantAlive("the session without sid", alice, false)
+	s.wantAlive("the same person's, of another sid", phone, true)
+	s.wantAlive("another person", bob, true)
+}

@@ -6,7 +6,7 @@
 //
 //	s:{id}          a session: hash of generation, blob, secret's hash, expiry, last use
 //	revocations     {revoked}: sorted set of encoded revocations by their end
-//	revision        {revoked}: how many there were
+//	revision        {revoked}: a number that each of them raises
 //	l:{name}        a lease: its owner
 //	u:{name}        what was used once: by whom
 //	n:{session}     the newest generation that is known

@@ -2,26 +2,40 @@ package redisstore
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/big"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-// revokeBatch is how many revocations one script call takes.
-const revokeBatch = 500
+const (
+	// revokeBatch is how many revocations one script call takes.
+	revokeBatch = 500
+	// pruneAfter is how long after its end a revocation is forgotten: the clock of
+	// another process may be behind this one's.
+	pruneAfter = time.Hour
+	// firstRevisions is how many numbers there are that the revision may begin with.
+	firstRevisions = 1 << 48
+)
 
-// revokeScript stores revocations, forgets those that are over, and tells each.
+// revokeScript stores revocations, forgets those that are over, and tells each. A
+// revision that was lost goes on anywhere: at a number that a process knows it would
+// take what it is told for heard.
 //
-//	KEYS: set, revision; ARGV: now, channel, then end and revocation, ...
+//	KEYS: set, revision; ARGV: what to forget, channel, first revision, then end and
+//	revocation, ...
 const revokeScript = `
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
-for i = 3, #ARGV, 2 do
+redis.call('SET', KEYS[2], ARGV[3], 'NX')
+for i = 4, #ARGV, 2 do
 	redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i + 1])
 	local revision = redis.call('INCR', KEYS[2])
 	redis.call('PUBLISH', ARGV[2], string.format('%d ', revision) .. ARGV[i + 1])
@@ -45,7 +59,11 @@ func (s *Store) Revoke(ctx context.Context, revocations ...session.Revocation) e
 	for len(revocations) > 0 {
 		batch := revocations[:min(len(revocations), revokeBatch)]
 		revocations = revocations[len(batch):]
-		args := []any{s.now().Unix(), s.channel()}
+		first, err := rand.Int(rand.Reader, big.NewInt(firstRevisions))
+		if err != nil {
+			return fmt.Errorf("redisstore: %w", err)
+		}
+		args := []any{s.now().Add(-pruneAfter).Unix(), s.channel(), first.Int64()}
 		for _, r := range batch {
 			data, err := r.MarshalBinary()
 			if err != nil {

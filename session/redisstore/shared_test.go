@@ -188,6 +188,9 @@ func revocation(t *testing.T, until time.Time) session.Revocation {
 func revoke(t *testing.T, s *redisstore.Store) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
+	if err := s.Revoke(ctx, revocation(t, time.Now().Add(-2*time.Hour))); err != nil {
+		t.Fatal(err)
+	}
 	before, _, err := s.Revocations(ctx)
 	if err != nil {
 		t.Fatal(err)

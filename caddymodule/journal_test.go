@@ -1,0 +1,82 @@
+package caddymodule
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+
+	"github.com/gatehouse-auth/gatehouse/session"
+)
+
+// someRevocation is one of a session, that ends at a time.
+func someRevocation(t *testing.T, number byte, until time.Time) session.Revocation {
+	t.Helper()
+	data := append([]byte{1, 1, number}, make([]byte, 31)...)
+	for _, seconds := range []int64{someTime.Unix(), until.Unix()} {
+		for ; seconds >= 0x80; seconds >>= 7 {
+			data = append(data, byte(seconds)|0x80)
+		}
+		data = append(data, byte(seconds))
+	}
+	r, err := session.DecodeRevocation(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// A process that was killed in the middle of a sign-out leaves the storage's own temporary file behind, whose name is a
+// number: it is no revocation, and no reason to answer 503 from then on.
+func TestKilledWhileItSignedOut(t *testing.T) {
+	dir, c := t.TempDir(), &clock{now: someTime}
+	j := &journal{storage: &certmagic.FileStorage{Path: dir}, now: c.Now}
+	kept := someRevocation(t, 1, someTime.Add(time.Hour))
+	if err := j.Append(t.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"4123456789", "17"} {
+		if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(revocationsPrefix), name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if entries, err := j.List(t.Context()); err != nil || len(entries) != 1 || entries[0] != kept {
+		t.Errorf("%d revocations are read, %v", len(entries), err)
+	}
+}
+
+// What is over goes while the process runs: somebody who signs in and out for months fills no disk, and no start has to
+// clean up after that.
+func TestJournalDoesNotGrow(t *testing.T) {
+	dir, c := t.TempDir(), &clock{now: someTime}
+	j := &journal{storage: &certmagic.FileStorage{Path: dir}, now: c.Now}
+	files := func() int {
+		found, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(revocationsPrefix), "*-*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(found)
+	}
+	for i := range byte(200) {
+		if err := j.Append(t.Context(), someRevocation(t, i, c.Now().Add(12*time.Hour))); err != nil {
+			t.Fatal(err)
+		}
+		c.advance(time.Hour)
+	}
+	few := func() error {
+		if n := files(); n > 20 {
+			return fmt.Errorf("%d files", n)
+		}
+		return nil
+	}
+	for range 500 {
+		if few() == nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Error(few())
+}
