@@ -50,9 +50,10 @@ func refreshOnce(t *testing.T, sites ...*Site) {
 		})
 	}
 	var b *Browser
-	// A machine that has other work keeps requests waiting, and the test's own clients: so what a hundred take for which
-	// nothing is due is allowed on top, and one round in time is enough. What a gate waits for too long, it waits for in
-	// every round.
+	// A machine that has other work keeps requests waiting, and the test's own clients. So the best of a few rounds counts,
+	// and what a hundred take for which nothing is due, in the best, is allowed on top. What a gate waits for too long, it
+	// waits for in every round.
+	late, usual := time.Hour, time.Hour
 	for round := 1; ; round++ {
 		next(expires, 0)
 		b = NewBrowser(t)
@@ -62,10 +63,10 @@ func refreshOnce(t *testing.T, sites ...*Site) {
 		next(long, call)
 		time.Sleep(expires + 100*time.Millisecond) // the token's life, which only passes
 		last := refreshedAtOnce(t, b, sites)
-		late := last.Sub(op.Answered(testop.Token))
+		late = min(late, last.Sub(op.Answered(testop.Token)))
 		start := time.Now()
-		usual := hundredRequests(t, b, sites).Sub(start)
-		t.Logf("round %d: the last of a hundred answers came %s after the provider's; without a refresh it takes %s", round, late, usual)
+		usual = min(usual, hundredRequests(t, b, sites).Sub(start))
+		t.Logf("round %d: the last of a hundred answers came %s after the provider's at best; without a refresh it takes %s", round, late, usual)
 		if late <= slack+usual {
 			break
 		}
