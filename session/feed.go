@@ -192,6 +192,7 @@ func (f *feed) follow(ctx context.Context, attempt *flight[struct{}], again bool
 				return errGap // it forgot
 			}
 			f.flushSettled(ctx)
+			f.tellAgain(ctx)
 		}
 		if f.revision.Load() >= awaited && !asked.IsZero() {
 			f.hear(asked)
@@ -230,6 +231,31 @@ func (f *feed) read(ctx context.Context) (struct{}, error) {
 	f.revision.Store(revision)
 	f.hear(now)
 	return struct{}{}, nil
+}
+
+// tellAgain tells the shared memory what it did not take when that was revoked: it
+// may answer all the while and take no writes, for a disk that is full.
+func (f *feed) tellAgain(ctx context.Context) {
+	if !f.revoked.untold.Swap(false) {
+		return
+	}
+	var untold []Revocation
+	for _, n := range f.revoked.entries.all(f.now()) {
+		if !n.shared {
+			untold = append(untold, n.Revocation)
+		}
+	}
+	if len(untold) == 0 {
+		return // all were read again meanwhile, and told then
+	}
+	_, err := within(ctx, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, f.shared.Revoke(ctx, untold...)
+	})
+	if err != nil {
+		f.revoked.untold.Store(true) // the next beat tries again
+		return
+	}
+	f.revoked.told(untold, f.now())
 }
 
 // catchUp makes sure that what was revoked before the call counts here.

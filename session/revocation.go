@@ -123,6 +123,7 @@ type revocations struct {
 	feed    *feed // nil: nothing is shared with other processes
 	entries *ledger[revoked, noted]
 
+	untold  atomic.Bool // the shared memory did not take one, although it may answer
 	ready   atomic.Bool // the journal was read
 	mu      sync.Mutex
 	listed  *flight[struct{}] // the attempt to read it, running or over; nil before the first
@@ -156,6 +157,7 @@ func (r *revocations) add(ctx context.Context, rev Revocation, now time.Time) er
 		if outlives = err == nil; outlives {
 			r.remember(noted{Revocation: rev, shared: true}, now)
 		} else {
+			r.untold.Store(true)
 			errs = append(errs, fmt.Errorf("%w: revocation not shared: %w", ErrUnavailable, err))
 		}
 	}

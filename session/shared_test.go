@@ -18,6 +18,7 @@ type memory struct {
 	away     error // what every call answers
 	silent   bool  // it stores revocations and tells nobody
 	deaf     bool  // it takes no successor
+	full     bool  // it takes no revocation
 	revision uint64
 	revoked  []Revocation
 	owners   map[string]owned
@@ -61,6 +62,9 @@ func (m *memory) call(work func()) error {
 }
 
 func (m *memory) Revoke(_ context.Context, all ...Revocation) error {
+	if m.isFull() {
+		return errOutage
+	}
 	return m.call(func() {
 		for _, r := range all {
 			m.revoked = append(m.revoked, r)
@@ -72,6 +76,12 @@ func (m *memory) Revoke(_ context.Context, all ...Revocation) error {
 			}
 		}
 	})
+}
+
+func (m *memory) isFull() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.full
 }
 
 func (m *memory) Revocations(context.Context) (revision uint64, all []Revocation, err error) {
@@ -556,6 +566,43 @@ func TestRevocationsAmongProcesses(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A memory that answers and takes nothing, since its disk is full, is told when it takes something again; the processes
+// followed it all the while.
+func TestRevocationThatTheMemoryDidNotTake(t *testing.T) {
+	inReplicaBubble(t, func(t *testing.T, serverSide bool) {
+		r := newReplicas(t, 2, serverSide)
+		b, other := newBrowser(t, app), newBrowser(t, app)
+		live := r.gates[0].signIn(b, fresh())
+		r.gates[0].signIn(other, fresh())
+		for _, g := range r.gates {
+			g.mustLoad(b)
+			g.mustLoad(other)
+		}
+		r.shared.set(func(m *memory) { m.full = true })
+		if err := r.gates[0].End(t.Context(), BySession(live)); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("a sign-out that reaches nobody: %v", err)
+		}
+		time.Sleep(2 * feedLimit) // nobody is refused for it
+		for _, g := range r.gates {
+			g.mustLoad(other)
+		}
+		r.shared.set(func(m *memory) { m.full = false })
+		time.Sleep(time.Second)
+		for _, g := range r.gates {
+			g.mustLoad(other)
+		}
+		r.gates[0].wantErr(b, ErrRevokedOrGone(serverSide))
+		if serverSide {
+			r.gates[1].wantErr(b, ErrUnreadable) // the five seconds are over in which it is not asked
+		} else {
+			r.gates[1].wantErr(b, ErrRevoked)
+		}
+		if revision := r.shared.revision; revision != 1 {
+			t.Errorf("it was told %d times", revision)
+		}
+	})
 }
 
 // ErrRevokedOrGone is what is said of a session that was ended where it was deleted, too.
