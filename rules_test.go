@@ -389,7 +389,7 @@ var mayImport = map[string][]string{
 	"internal/testop":    {"github.com/go-jose/go-jose/v4"},
 	"caddymodule":        {"authflow", "session", "session/redisstore", "internal/seal", "internal/secret", "caddymodule/pages", "github.com/caddyserver/", "go.uber.org/zap", "github.com/prometheus/client_golang/", "cel.dev/cel-go/", "github.com/dustin/go-humanize", "golang.org/x/net/"},
 	"caddymodule/pages":  {},
-	"bench":              {"caddymodule", "session", "internal/testop", "github.com/caddyserver/"},
+	"bench":              {"caddymodule", "session", "internal/seal", "internal/testop", "github.com/caddyserver/"},
 	"cmd/gatehouse":      {"caddymodule", "github.com/caddyserver/"},
 	"cmd/demo":           {"caddymodule", "internal/testop", "internal/secret", "github.com/caddyserver/", "github.com/zitadel/oidc/v3/", "github.com/go-jose/go-jose/v4", "golang.org/x/net/", "golang.org/x/text/"},
 }

@@ -54,17 +54,22 @@ const provided = `gatehouse {
 type site struct {
 	name    string
 	session string // words of the block session
+	words   string // more words of the gate's block
 }
+
+// audience is what the site with bearer is called in access tokens.
+const audience = "benchmark"
 
 // gated are the sites with a gate. One more, "unprotected", has none.
 func (o options) gated() []site {
 	sites := []site{
-		{"cookie", "store cookie"},
-		{"idle", "store cookie\n idle_timeout 1h"},
-		{"memory", "store memory"},
+		{name: "cookie", session: "store cookie"},
+		{name: "idle", session: "store cookie\n idle_timeout 1h"},
+		{name: "memory", session: "store memory"},
+		{name: "bearer", session: "store cookie", words: "bearer {\n audience " + audience + "\n introspect\n }"},
 	}
 	if o.redis != "" {
-		sites = append(sites, site{"redis", "store redis " + o.redis})
+		sites = append(sites, site{name: "redis", session: "store redis " + o.redis})
 	}
 	return sites
 }
@@ -81,6 +86,7 @@ http://localhost:%s {
 			cookie_name %s
 			%s
 		}
+		%s
 	}
 	reverse_proxy %s
 }
@@ -129,8 +135,16 @@ func start(ctx context.Context, o options) (b *bench, err error) {
 	if b.gate, err = b.startGate(ctx); err != nil {
 		return b, err
 	}
-	for _, file := range o.specs {
-		if err := b.startSpec(ctx, file); err != nil {
+	specs, err := readSpecs(o.specs)
+	if err != nil {
+		return b, err
+	}
+	for _, s := range specs {
+		p, err := startSpec(ctx, s, b.provider, b.upstream)
+		if p != nil {
+			b.others = append(b.others, p)
+		}
+		if err != nil {
 			return b, err
 		}
 	}
@@ -156,8 +170,13 @@ func (b *bench) startPlain(ctx context.Context) (*process, error) {
 	return p, p.listening(ctx, addresses...)
 }
 
+// globals are the global options of the Caddy with the gate.
+func (b *bench) globals() string {
+	return fmt.Sprintf(globals, fmt.Sprintf(provided, b.provider.Issuer(), b.provider.ClientID, b.provider.ClientSecret))
+}
+
 func (b *bench) startGate(ctx context.Context) (*process, error) {
-	caddyfile := fmt.Sprintf(globals, fmt.Sprintf(provided, b.provider.Issuer(), b.provider.ClientID, b.provider.ClientSecret))
+	caddyfile := b.globals()
 	sites := append(b.options.gated(), site{name: "unprotected"})
 	addresses := make([]string, 0, len(sites))
 	for _, s := range sites {
@@ -171,7 +190,7 @@ func (b *bench) startGate(ctx context.Context) (*process, error) {
 			caddyfile += fmt.Sprintf(openSite, port, b.upstream)
 			continue
 		}
-		caddyfile += fmt.Sprintf(gatedSite, port, s.name, s.session, b.upstream)
+		caddyfile += fmt.Sprintf(gatedSite, port, s.name, s.session, s.words, b.upstream)
 	}
 	p, err := startCaddy("gate", caddyfile, b.options)
 	if err != nil {
@@ -197,7 +216,7 @@ func (b *bench) stop() error {
 
 // startProfiles profiles the gate from now until the function that it returns is
 // called, if that is wanted.
-func (b *bench) startProfiles() (finish func() error, err error) {
+func (b *bench) startProfiles(rows int) (finish func() error, err error) {
 	folder := b.options.profile
 	if folder == "" {
 		return func() error { return nil }, nil
@@ -224,11 +243,8 @@ func (b *bench) startProfiles() (finish func() error, err error) {
 		return errors.Join(err, file.Close())
 	}
 	cpu := make(chan error, 1)
-	rows := len(b.options.gated())*3 + 8 // about; the profile may end a little early or late
+	// A row takes a little longer than its round, so that the profile ends before the last.
 	seconds := max(1, int(time.Duration(rows*b.options.rounds)*b.options.round/time.Second))
-	if b.options.only != "" {
-		seconds = max(1, seconds/3)
-	}
 	go func() { cpu <- fetch("profile", fmt.Sprintf("?seconds=%d", seconds)) }()
 	return func() error {
 		errs := []error{<-cpu}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -50,5 +52,41 @@ func TestAnswersAreChecked(t *testing.T) {
 func TestMicroseconds(t *testing.T) {
 	if got := microseconds(1500 * time.Nanosecond); got != 1.5 {
 		t.Errorf("got %v", got)
+	}
+}
+
+func TestTablesPrint(t *testing.T) {
+	all := []cookieSizes{{Provider: "one", Groups: 20, Without: 700, With: 900, Others: map[string]int{"other": 4000}, Encodings: &encodings{Session: 400, Now: 830}}}
+	for markdown, want := range map[bool]string{
+		true:  "| one | 20 | 700 | 900 | - | - | 4000 |",
+		false: "one                20      700               900              -                     -                       4000",
+	} {
+		var out strings.Builder
+		printCookies(all, &out, markdown)
+		if !strings.Contains(out.String(), want+"\n") {
+			t.Errorf("no line %q in\n%s", want, out.String())
+		}
+	}
+}
+
+// A round each, to see that it works: what it says means nothing then.
+func TestScaling(t *testing.T) {
+	all, err := measureScaling(t.Context(), options{rounds: 1, round: 10 * time.Millisecond})
+	if runtime.NumCPU() < 2 {
+		if err == nil {
+			t.Error("measures two cores where there is one")
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 2 || all[0].Name != "plain Caddy" {
+		t.Fatalf("got %v", all)
+	}
+	for _, s := range all {
+		if s.One <= 0 || s.Two <= 0 || s.Factor <= 0 || s.ByCPU.Median <= 0 {
+			t.Errorf("got %+v", s)
+		}
 	}
 }

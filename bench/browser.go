@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -41,7 +42,7 @@ func newBrowser() (*browser, error) {
 	return &browser{&http.Client{Jar: jar, Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}}, nil
 }
 
-// get navigates, and returns the answer with its body read.
+// get navigates, and returns the answer with its body read; it may be read again.
 func (b *browser) get(ctx context.Context, address string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -54,6 +55,7 @@ func (b *browser) get(ctx context.Context, address string) (*http.Response, erro
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
+	response.Body = io.NopCloser(bytes.NewReader(body))
 	if err == nil && response.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s: %s", response.Request.URL, response.Status, body)
 	}
@@ -95,14 +97,43 @@ func signIn(ctx context.Context, site, path, header, user string) (string, error
 	if got := response.Request.URL.Path; got != path {
 		return "", fmt.Errorf("%s: the sign-in ends at %s", site, got)
 	}
-	stranger := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	refused, err := stranger.Get(site + path)
+	return b.cookies(site + path), strangers(ctx, site+path)
+}
+
+// passes sends a request with a credential, by which the upstream must see the user
+// under a header; without it nobody may pass.
+func passes(ctx context.Context, site string, shown credential, header, user string) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, site+"/seen", nil)
 	if err != nil {
-		return "", err
+		return err
+	}
+	r.Header.Set(shown.header, shown.value)
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if got := response.Header.Get(seenHeader + header); got != user {
+		body, _ := io.ReadAll(response.Body)
+		return fmt.Errorf("%s: %s: the upstream sees the user %q in %s, not %q: %s", site, response.Status, got, header, user, body)
+	}
+	return strangers(ctx, site+"/seen")
+}
+
+// strangers checks that nobody passes without a credential.
+func strangers(ctx context.Context, address string) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	stranger := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	refused, err := stranger.Do(r)
+	if err != nil {
+		return err
 	}
 	defer refused.Body.Close()
 	if refused.StatusCode < 300 || refused.Header.Get(seenHeader+"User-Agent") != "" {
-		return "", fmt.Errorf("%s: passes without a cookie: %s", site, refused.Status)
+		return fmt.Errorf("%s: passes without a credential: %s", address, refused.Status)
 	}
-	return b.cookies(site + path), nil
+	return nil
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testop"
 )
 
 // process is one server under measurement, with what it started itself.
@@ -184,13 +186,9 @@ func rss(pids []int) (int64, error) {
 	return total, nil
 }
 
-// freePort is a port of loopback that nobody listens on now.
+// freePort is a port of loopback that stays free, as long as this program runs, until
+// a server is told to listen there.
 func freePort() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
+	port, _, err := testop.HoldPort()
 	return port, err
 }

@@ -6,26 +6,27 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"text/tabwriter"
 )
 
 // report is what a run found out.
 type report struct {
-	Machine string   `json:"machine"`
-	Command string   `json:"command"`
-	Rows    []result `json:"rows"`
-	SignIn  *signIns `json:"sign_in,omitempty"`
-	Start   *starts  `json:"start,omitempty"`
+	Machine string    `json:"machine"`
+	Command string    `json:"command"`
+	Rows    []result  `json:"rows"`
+	AtOnce  []*atOnce `json:"at_once,omitempty"`
+	Start   *starts   `json:"start,omitempty"`
 }
 
 // result is one row: medians over the rounds, and of ratios within a round.
 type result struct {
 	Name        string     `json:"name"`
-	CookieBytes int        `json:"cookie_bytes"`
-	CPU         quartiles  `json:"cpu_us"`                        // a request
-	Plain       quartiles  `json:"cpu_to_plain"`                  // ratio to plain Caddy in its own process, without a cookie
-	Unprotected *quartiles `json:"cpu_to_unprotected,omitempty"`  // ratio to an unprotected route of the same process
-	Carrying    *quartiles `json:"cpu_to_plain_cookie,omitempty"` // ratio to plain Caddy that carries the same cookie
+	Carries     int        `json:"credential_bytes"`             // Cookie or Authorization
+	CPU         quartiles  `json:"cpu_us"`                       // a request
+	Plain       quartiles  `json:"cpu_to_plain"`                 // ratio to plain Caddy in its own process, without a credential
+	Unprotected *quartiles `json:"cpu_to_unprotected,omitempty"` // ratio to an unprotected route of the same process
+	Carrying    *quartiles `json:"cpu_to_plain_same,omitempty"`  // ratio to plain Caddy that carries as many bytes
+	CarryingCPU float64    `json:"plain_same_cpu_us,omitempty"`  // what that takes
+	Neighbour   bool       `json:"neighbour,omitempty"`          // this row is such a plain Caddy
 	Rate        float64    `json:"requests_per_second"`
 	P50         float64    `json:"p50_us"`
 	P99         float64    `json:"p99_us"`
@@ -36,7 +37,7 @@ func summarize(rows []*row) []result {
 	results := make([]result, 0, len(rows))
 	for _, r := range rows {
 		one := result{
-			Name: r.name, CookieBytes: r.cookie, CPU: quartilesOf(r.cpu), Plain: quartilesOf(ratios(r.cpu, rows[0].cpu)),
+			Name: r.name, Neighbour: r.name == sameBytes, Carries: r.carries, CPU: quartilesOf(r.cpu), Plain: quartilesOf(ratios(r.cpu, rows[0].cpu)),
 			Rate: quartilesOf(r.rate).Median, P50: quartilesOf(r.p50).Median, P99: quartilesOf(r.p99).Median, RSS: r.rss,
 		}
 		if r.own != nil {
@@ -44,6 +45,7 @@ func summarize(rows []*row) []result {
 		}
 		if r.carrying != nil {
 			one.Carrying = new(quartilesOf(ratios(r.cpu, r.carrying.cpu)))
+			one.CarryingCPU = quartilesOf(r.carrying.cpu).Median
 		}
 		results = append(results, one)
 	}
@@ -73,23 +75,33 @@ func (q *quartiles) orNothing() string {
 	return q.String()
 }
 
-// print writes the table.
-func (r *report) print(out io.Writer) {
+// print writes the tables.
+func (r *report) print(out io.Writer, markdown bool) {
 	fmt.Fprintln(out, r.Machine)
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "\tcookie\tCPU\tto plain\tto unprotected\tto plain with\tper\tp50\tp99\tRSS")
-	fmt.Fprintln(table, "\tB\tµs\tCaddy\troute\tthe same bytes\tsecond\tµs\tµs\tMB")
+	rows := table{head: []string{
+		"", "credential, B", "CPU, µs", "to plain Caddy", "to unprotected route", "to plain Caddy with the same bytes", "that takes, µs", "per second", "p50, µs", "p99, µs", "RSS, MB",
+	}}
 	for _, row := range r.Rows {
-		fmt.Fprintf(table, "%s\t%d\t%.1f\t%s\t%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\n", row.Name, row.CookieBytes, row.CPU.Median,
-			row.Plain, row.Unprotected.orNothing(), row.Carrying.orNothing(), row.Rate, row.P50, row.P99, float64(row.RSS)/1e6)
+		if row.Neighbour {
+			continue // stands in the row that it belongs to
+		}
+		same := ""
+		if row.Carrying != nil {
+			same = decimals(0, row.CarryingCPU)
+		}
+		rows.add(row.Name, row.Carries, decimals(0, row.CPU.Median), row.Plain, row.Unprotected.orNothing(), row.Carrying.orNothing(), same,
+			decimals(0, row.Rate), decimals(0, row.P50), decimals(0, row.P99), decimals(0, float64(row.RSS)/1e6))
 	}
-	table.Flush()
-	if s := r.SignIn; s != nil {
-		fmt.Fprintf(out, "%d sign-ins at once: %.1f s, of the gate's CPU %.2f ms each; half took %.0f ms, 99 of 100 at most %.0f ms\n",
-			s.Count, s.Seconds, s.CPU, s.P50, s.P99)
+	rows.print(out, markdown)
+	if len(r.AtOnce) > 0 {
+		once := table{head: []string{fmt.Sprintf("%d people at once", r.AtOnce[0].Count), "the gate's CPU for each, ms", "p50, ms", "p99, ms", "all of them, s"}}
+		for _, o := range r.AtOnce {
+			once.add(o.Name, decimals(2, o.CPU), decimals(0, o.P50), decimals(0, o.P99), decimals(1, o.Seconds))
+		}
+		once.print(out, markdown)
 	}
 	if s := r.Start; s != nil {
-		fmt.Fprintf(out, "start to first answer: plain Caddy %.0f ms, with the gate %.0f ms; difference %.1f ms (%.1f-%.1f)\n",
+		fmt.Fprintf(out, "\nstart to first answer: plain Caddy %.0f ms, with the gate %.0f ms; difference %.1f ms (%.1f-%.1f)\n",
 			s.Plain.Median, s.Gate.Median, s.Difference.Median, s.Difference.Q1, s.Difference.Q3)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -21,9 +20,9 @@ type row struct {
 	process  *process
 	pids     []int
 	senders  []*sender
-	cookie   int  // bytes of the Cookie header
+	carries  int  // bytes of what says whose the request is: the Cookie or Authorization header
 	own      *row // an unprotected route of the same process
-	carrying *row // plain Caddy that carries as many bytes of Cookie to the upstream
+	carrying *row // plain Caddy that carries as many bytes of it to the upstream
 
 	cpu, rate, p50, p99 []float64 // microseconds a request, requests a second, microseconds
 	rss                 int64     // bytes, after the last round
@@ -31,45 +30,66 @@ type row struct {
 
 // kind is a row of the gate's before anybody has signed in.
 type kind struct {
-	name, site, path string
-	cookie           int // about so many bytes; 0: as many as it takes
-	groups           int
+	name, site string
+	cookie     int // about so many bytes; 0: as many as it takes
+	groups     int
+	token      *testop.AccessToken // instead of a cookie
 }
 
-// kinds are what is measured of the gate. A row for bearer tokens belongs here
-// when there are any.
+// kinds are what is measured of the gate.
 func (b *bench) kinds() []kind {
 	all := []kind{
-		{"gate, smallest cookie", "cookie", "/", 300, 1},
-		{"gate, cookie of 1 KB", "cookie", "/", 1024, 1},
-		{"gate, cookie of 3 KB", "cookie", "/", 3072, 1},
-		{"gate, cookie, idle_timeout", "idle", "/", 0, 1},
-		{"gate, cookie, 100 groups", "cookie", "/", 0, 100},
-		{"gate, memory", "memory", "/", 0, 1},
-		{"gate, memory, 100 groups", "memory", "/", 0, 100},
+		{name: "gate, smallest cookie", site: "cookie", cookie: 300, groups: 1},
+		{name: "gate, cookie of 1 KB", site: "cookie", cookie: 1024, groups: 1},
+		{name: "gate, cookie of 3 KB", site: "cookie", cookie: 3072, groups: 1},
+		{name: "gate, cookie, idle_timeout", site: "idle", groups: 1},
+		{name: "gate, cookie, 100 groups", site: "cookie", groups: 100},
+		{name: "gate, memory", site: "memory", groups: 1},
+		{name: "gate, memory, 100 groups", site: "memory", groups: 100},
+		{name: "gate, bearer, JWT", site: "bearer", groups: 1, token: &testop.AccessToken{}},
+		{name: "gate, bearer, introspected", site: "bearer", groups: 1, token: &testop.AccessToken{Opaque: true}},
 	}
 	if b.options.redis != "" {
-		all = append(all, kind{"gate, redis", "redis", "/", 0, 1}, kind{"gate, redis, 100 groups", "redis", "/", 0, 100})
+		all = append(all,
+			kind{name: "gate, redis", site: "redis", groups: 1},
+			kind{name: "gate, redis, 100 groups", site: "redis", groups: 100})
 	}
 	return all
+}
+
+// credential is what a request shows to say whose it is: nothing, a header Cookie or
+// a header Authorization.
+type credential struct{ header, value string }
+
+// sameBytes is the name of each row of plain Caddy that carries as many bytes as the
+// gate's row after it.
+const sameBytes = "plain Caddy, same bytes"
+
+// alike is as many bytes in the same header, of no meaning to anybody.
+func (c credential) alike() credential {
+	start := "other="
+	if c.header == "Authorization" {
+		start = "Bearer "
+	}
+	return credential{c.header, start + strings.Repeat("x", len(c.value)-len(start))}
 }
 
 // rows signs in everybody, and opens the connections. The first row is what all
 // others are compared with.
 func (b *bench) rows(ctx context.Context) ([]*row, error) {
-	plain, err := b.row("plain Caddy", b.plain, "plain", "/", "")
+	plain, err := b.row("plain Caddy", b.plain, "plain", "/", credential{})
 	if err != nil {
 		return nil, err
 	}
-	headers, err := b.row("plain Caddy, sets the same headers", b.plain, "headers", "/", "")
+	headers, err := b.row("plain Caddy, sets the same headers", b.plain, "headers", "/", credential{})
 	if err != nil {
 		return nil, err
 	}
-	open, err := b.row("gate's process, unprotected", b.gate, "unprotected", "/", "")
+	open, err := b.row("gate's process, unprotected", b.gate, "unprotected", "/", credential{})
 	if err != nil {
 		return nil, err
 	}
-	public, err := b.row("gate, public path", b.gate, "cookie", "/public/", "")
+	public, err := b.row("gate, public path", b.gate, "cookie", "/public/", credential{})
 	if err != nil {
 		return nil, err
 	}
@@ -82,16 +102,16 @@ func (b *bench) rows(ctx context.Context) ([]*row, error) {
 		if !b.wants(k.name) {
 			continue
 		}
-		cookie, err := b.signIn(ctx, k)
+		shown, err := b.credential(ctx, k)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", k.name, err)
 		}
-		r, err := b.row(k.name, b.gate, k.site, k.path, cookie)
+		r, err := b.row(k.name, b.gate, k.site, "/", shown)
 		if err != nil {
 			return nil, err
 		}
 		r.own = open
-		if r.carrying, err = b.row("plain Caddy, same bytes", b.plain, "plain", "/", "other="+strings.Repeat("x", len(cookie)-len("other="))); err != nil {
+		if r.carrying, err = b.row(sameBytes, b.plain, "plain", "/", shown.alike()); err != nil {
 			return nil, err
 		}
 		rows = append(rows, r.carrying, r)
@@ -103,31 +123,24 @@ func (b *bench) rows(ctx context.Context) ([]*row, error) {
 		}
 		rows = append(rows, r)
 	}
-	if want := os.Getenv("EXPROWS"); want != "" {
-		rows = slices.DeleteFunc(rows, func(r *row) bool { return !strings.Contains(want, r.name+";") })
-		for _, r := range rows {
-			r.own, r.carrying = nil, nil
-		}
-	}
 	return rows, nil
 }
 
 func (b *bench) wants(name string) bool { return strings.Contains(name, b.options.only) }
 
 // row opens the connections of a row.
-func (b *bench) row(name string, p *process, site, path, cookie string) (*row, error) {
-	header := b.header(cookie)
+func (b *bench) row(name string, p *process, site, path string, shown credential) (*row, error) {
 	address := "127.0.0.1:" + b.ports[site]
-	senders, err := newSenders(b.options.connections, address, "localhost:"+b.ports[site], path, header)
+	senders, err := newSenders(b.options.connections, address, "localhost:"+b.ports[site], path, b.header(shown))
 	if err != nil {
 		return nil, err
 	}
 	pids, err := p.tree()
-	return &row{name: name, process: p, pids: pids, senders: senders, cookie: len(cookie)}, err
+	return &row{name: name, process: p, pids: pids, senders: senders, carries: len(shown.value)}, err
 }
 
-// header is what Chromium sends with a navigation, or nothing beside the cookie.
-func (b *bench) header(cookie string) http.Header {
+// header is what Chromium sends with a navigation, and the credential.
+func header(shown credential) http.Header {
 	header := http.Header{
 		"Connection":                {"keep-alive"},
 		"Sec-Ch-Ua":                 {`"Chromium";v="140", "Not=A?Brand";v="24"`},
@@ -144,13 +157,37 @@ func (b *bench) header(cookie string) http.Header {
 		"Accept-Encoding":           {"gzip, deflate, br, zstd"},
 		"Accept-Language":           {"en-US,en;q=0.9"},
 	}
-	if b.options.bare {
-		header = http.Header{}
-	}
-	if cookie != "" {
-		header.Set("Cookie", cookie)
+	if shown.header != "" {
+		header.Set(shown.header, shown.value)
 	}
 	return header
+}
+
+// header is what the requests of a row send: as [header], or nothing beside the credential.
+func (b *bench) header(shown credential) http.Header {
+	if !b.options.bare {
+		return header(shown)
+	}
+	bare := http.Header{}
+	if shown.header != "" {
+		bare.Set(shown.header, shown.value)
+	}
+	return bare
+}
+
+// credential gets what the requests of a row show.
+func (b *bench) credential(ctx context.Context, k kind) (credential, error) {
+	if k.token == nil {
+		cookie, err := b.signIn(ctx, k)
+		return credential{"Cookie", cookie}, err
+	}
+	token := *k.token
+	token.Audience = audience
+	token.Claims = testop.Edit{
+		"email": b.provider.User.Email, "email_verified": true, "preferred_username": b.provider.User.Name, "groups": groups(k.groups),
+	}
+	shown := credential{"Authorization", "Bearer " + b.provider.Issue(token)}
+	return shown, passes(ctx, "http://localhost:"+b.ports[k.site], shown, "X-Forwarded-User", b.provider.User.Subject)
 }
 
 // signIn signs somebody in whose Cookie header has the size that is wanted. What

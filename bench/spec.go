@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -39,57 +41,72 @@ type other struct {
 	port string
 }
 
-// startSpec starts what a file describes; one whose command is not installed is left
-// out, and it is said.
-func (b *bench) startSpec(ctx context.Context, file string) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	var s spec
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&s); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	if len(s.Command) == 0 {
-		return fmt.Errorf("%s: no command", file)
-	}
-	if _, err := exec.LookPath(s.Command[0]); err != nil {
-		fmt.Fprintf(os.Stderr, "bench: %s is left out: %v\n", s.Name, err)
-		return nil
-	}
+// startSpec starts another server, to sign in at a provider.
+func startSpec(ctx context.Context, s spec, provider *testop.Provider, upstream string) (*process, error) {
 	dir, err := os.MkdirTemp("", "gatehouse-bench-")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	port, err := freePort()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	in := setting{
-		b.provider.Issuer(), b.provider.URL(testop.Discovery), b.provider.ClientID, b.provider.ClientSecret,
-		b.upstream, port, dir,
-	}
+	in := setting{provider.Issuer(), provider.URL(testop.Discovery), provider.ClientID, provider.ClientSecret, upstream, port, dir}
 	if err := s.fill(in); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %w", s.Name, err)
 	}
 	for name, lines := range s.Files {
 		if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), []byte(strings.Join(lines, "\n")), 0o600); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	p, err := startProcess(s.Name, dir, s.Env, s.Command)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p.other = &other{s, port}
-	b.others = append(b.others, p)
-	return p.listening(ctx, "127.0.0.1:"+port)
+	return p, p.listening(ctx, "127.0.0.1:"+port)
 }
 
-// fill puts the setting into every text.
+// readSpecs reads what is described in files; one whose command is not installed is
+// left out, and it is said.
+func readSpecs(files []string) (all []spec, err error) {
+	for _, file := range files {
+		s, err := readSpec(file)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := exec.LookPath(s.Command[0]); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s is left out: %v\n", s.Name, err)
+			continue
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func readSpec(file string) (s spec, err error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return s, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&s); err != nil {
+		return s, fmt.Errorf("%s: %w", file, err)
+	}
+	if len(s.Command) == 0 {
+		return s, fmt.Errorf("%s: no command", file)
+	}
+	return s, nil
+}
+
+// fill puts the setting into every text, in a copy.
 func (s *spec) fill(in setting) error {
+	s.Command, s.Env, s.Files = slices.Clone(s.Command), slices.Clone(s.Env), maps.Clone(s.Files)
+	for name, lines := range s.Files {
+		s.Files[name] = slices.Clone(lines)
+	}
 	fill := func(text *string) error {
 		parsed, err := template.New(s.Name).Option("missingkey=error").Parse(*text)
 		if err != nil {
@@ -133,10 +150,10 @@ func (b *bench) otherRow(ctx context.Context, p *process) (*row, error) {
 		return nil, fmt.Errorf("%s: %w", p.name, err)
 	}
 	_, host, _ := strings.Cut(site, "://")
-	senders, err := newSenders(b.options.connections, "127.0.0.1:"+p.other.port, host, "/", b.header(cookie))
+	senders, err := newSenders(b.options.connections, "127.0.0.1:"+p.other.port, host, "/", b.header(credential{"Cookie", cookie}))
 	if err != nil {
 		return nil, err
 	}
 	pids, err := p.tree()
-	return &row{name: p.name, process: p, pids: pids, senders: senders, cookie: len(cookie)}, err
+	return &row{name: p.name, process: p, pids: pids, senders: senders, carries: len(cookie)}, err
 }

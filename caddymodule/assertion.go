@@ -97,7 +97,7 @@ func (id *identity) asserted(claim string) any {
 	case "nbf":
 		return nil // it would speak of another token
 	case "groups":
-		groups, _ := id.values(claim, false)
+		groups := id.values(claim, false)
 		if len(groups) == 0 {
 			return nil
 		}

@@ -333,7 +333,7 @@ func (g *Gate) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit) e
 			claims[name] = value
 		}
 	}
-	groups, _ := who.values("groups", false)
+	groups := who.values("groups", false)
 	return writeJSON(w, http.StatusOK, userinfoBody{
 		User: who.user(), Email: who.email(), Groups: groups, Provider: p.name, Subject: s.Subject,
 		Expires: s.Expires.UTC().Truncate(time.Second), Claims: claims,

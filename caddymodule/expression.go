@@ -109,7 +109,7 @@ func (e *expression) eval(who *identity, deny bool) (bool, error) {
 		case name == "email" && who.email() == "" && !deny:
 			continue // not vouched for
 		case name == "groups":
-			groups, _ := who.values(name, deny)
+			groups := who.values(name, deny)
 			if value != nil {
 				claims[name] = groups // with their provider's name, as everywhere
 			}

@@ -72,35 +72,78 @@ func isComputed(name string) bool {
 	return name == "user" || name == "email_domain" || name == "provider"
 }
 
-// values are a claim's values as rules compare them. unverified admits an e-mail
-// address that the provider does not vouch for: deny looks at it, allow does not.
-// whole is false if that is not all that the claim says: the provider has it and
-// we could not learn it, or a part of it has no reading.
-func (id *identity) values(claim string, unverified bool) (values []string, whole bool) {
-	switch claim {
+// single is the value of a name that has one at most: those that are no claims, and
+// the e-mail address. unverified admits an address that the provider does not vouch
+// for: deny looks at it, allow does not.
+func (id *identity) single(name string, unverified bool) (value string, is bool) {
+	address := id.email
+	if unverified {
+		address = func() string { return scalar(id.claim("email")) }
+	}
+	switch name {
 	case "user":
-		return nonEmpty(id.user()), true
+		return id.user(), true
 	case "provider":
-		return []string{id.session.Provider}, true
-	case "email", "email_domain":
-		address := id.email()
-		if unverified {
-			address = scalar(id.claim("email"))
-		}
-		if claim == "email_domain" {
-			domain := emailDomain(address)
-			return nonEmpty(domain), domain != "" || address == ""
-		}
-		return nonEmpty(address), true
+		return id.session.Provider, true
+	case "email":
+		return address(), true
+	case "email_domain":
+		return emailDomain(address()), true
+	}
+	return "", false
+}
+
+// values are a claim's values as rules compare them: its scalar items, or the one
+// scalar.
+func (id *identity) values(claim string, unverified bool) []string {
+	if value, is := id.single(claim, unverified); is {
+		return nonEmpty(value)
+	}
+	values := list(id.claim(claim))
+	for i := range values {
+		values[i] = id.item(claim, values[i])
+	}
+	return values
+}
+
+// has reports whether one of a claim's values is accepted. It makes no list of them:
+// somebody may be in a thousand groups.
+func (id *identity) has(claim string, accepted []string, unverified bool) bool {
+	if value, is := id.single(claim, unverified); is {
+		return accepts(claim, accepted, value)
 	}
 	value := id.claim(claim)
-	values = list(value)
-	if claim == "groups" && id.prefixed {
-		for i := range values {
-			values[i] = id.prefix(values[i])
+	items, isList := value.([]any)
+	if !isList {
+		return accepts(claim, accepted, id.item(claim, value))
+	}
+	for _, item := range items {
+		if accepts(claim, accepted, id.item(claim, item)) {
+			return true
 		}
 	}
-	return values, isFlat(value)
+	return false
+}
+
+// item is one value of a claim as text; lists and objects have none.
+func (id *identity) item(claim string, value any) string {
+	if claim == "groups" {
+		return id.prefix(scalar(value))
+	}
+	return scalar(value)
+}
+
+// isWhole reports that the values of a claim are all that it says: false if the
+// provider has it and we could not learn it, or if a part of it has no reading.
+func (id *identity) isWhole(claim string) bool {
+	switch claim {
+	case "user", "provider":
+		return true
+	case "email_domain":
+		address := scalar(id.claim("email"))
+		return isFlat(id.claim("email")) && (address == "" || emailDomain(address) != "")
+	}
+	return isFlat(id.claim(claim))
 }
 
 // isFlat reports that a value consists of texts, numbers and truth values alone.
@@ -133,9 +176,9 @@ func (id *identity) header(claim string) string {
 	value := id.claim(claim)
 	items, isList := value.([]any)
 	if !isList {
-		text := scalar(value)
+		text := id.item(claim, value)
 		if claim == "groups" {
-			text = id.prefix(encodeItem(text))
+			text = encodeItem(text)
 		}
 		return strings.TrimSpace(text)
 	}
@@ -146,14 +189,10 @@ func (id *identity) header(claim string) string {
 	}
 	joined.Grow(size)
 	for i, item := range items {
-		text := scalar(item)
-		if claim == "groups" {
-			text = id.prefix(text)
-		}
 		if i > 0 {
 			joined.WriteByte(',')
 		}
-		joined.WriteString(encodeItem(text))
+		joined.WriteString(encodeItem(id.item(claim, item)))
 	}
 	return joined.String()
 }

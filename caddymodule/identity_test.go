@@ -105,6 +105,18 @@ func TestCheckClaims(t *testing.T) {
 	}
 }
 
+// An address that is an object, or could not be learned, is none that could be compared: a deny on it denies.
+func TestUnlearnedEmail(t *testing.T) {
+	for name, value := range map[string]any{"unlearned": unlearned, "object": map[string]any{"value": "eve@evil.example"}} {
+		who := someone(map[string]any{"email": value})
+		for claim, accepted := range map[string]string{"email": "eve@evil.example", "email_domain": "evil.example"} {
+			if r := (rule{claims: map[string][]string{claim: {accepted}}}); !r.fits(who, true) || r.fits(who, false) {
+				t.Errorf("%s: deny %s fits: %v, allow: %v", name, claim, r.fits(who, true), r.fits(who, false))
+			}
+		}
+	}
+}
+
 // No encoded item can be taken for two, or for another.
 func TestEncodeItemIsUnambiguous(t *testing.T) {
 	seen := make(map[string]string)
@@ -150,7 +162,7 @@ func TestValues(t *testing.T) {
 		{"org", false, []string{"a"}, false},
 		{"address", false, nil, false},
 	} {
-		got, learned := who.values(tt.claim, tt.unverified)
+		got, learned := who.values(tt.claim, tt.unverified), who.isWhole(tt.claim)
 		if !slices.Equal(got, tt.want) || learned != tt.learned {
 			t.Errorf("%s: %q, learned %v; want %q, %v", tt.claim, got, learned, tt.want, tt.learned)
 		}

@@ -235,7 +235,7 @@ func (g *Gate) serveSession(w http.ResponseWriter, r *http.Request, v *visit) er
 		return g.fail(w, r, v, err)
 	}
 	who := &identity{session: live.Session(), provider: provider, prefixed: len(g.speakers) > 1}
-	groups, _ := who.values("groups", false)
+	groups := who.values("groups", false)
 	return g.render(w, v, http.StatusOK, "session.html", page{
 		Title: "Your session", User: who.user(), Email: who.email(), Groups: groups,
 		Expires: live.Session().Expires.UTC().Format("2 January 2006, 15:04 UTC"),

@@ -153,22 +153,22 @@ func (r *rule) fits(who *identity, deny bool) bool {
 		return matched || (err != nil && deny)
 	}
 	for claim, accepted := range r.claims {
-		values, whole := who.values(claim, deny)
-		if !intersects(claim, values, accepted) && !(deny && !whole) {
+		if !who.has(claim, accepted, deny) && !(deny && !who.isWhole(claim)) {
 			return false
 		}
 	}
 	return true
 }
 
-// intersects compares values exactly; hosts and e-mail addresses without regard
-// to ASCII case (SEC-09, SEC-89).
-func intersects(claim string, values, accepted []string) bool {
-	for _, value := range values {
-		for _, want := range accepted {
-			if value == want || (claim == "email" || claim == "email_domain") && asciiEqualFold(value, want) {
-				return true
-			}
+// accepts compares a value exactly, hosts and e-mail addresses without regard to
+// ASCII case (SEC-09, SEC-89). What is empty is no value.
+func accepts(claim string, accepted []string, value string) bool {
+	if value == "" {
+		return false
+	}
+	for _, want := range accepted {
+		if value == want || (claim == "email" || claim == "email_domain") && asciiEqualFold(value, want) {
+			return true
 		}
 	}
 	return false

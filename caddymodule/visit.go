@@ -217,12 +217,12 @@ func (v *visit) placeholder(key string) (any, bool) {
 	case "id":
 		return v.identity.user(), true
 	case "groups":
-		groups, _ := v.identity.values("groups", false)
+		groups := v.identity.values("groups", false)
 		return names(groups), true
 	}
 	claim := strings.TrimPrefix(name, "claims.")
 	if _, isList := v.identity.claim(claim).([]any); isList {
-		values, _ := v.identity.values(claim, false)
+		values := v.identity.values(claim, false)
 		return names(values), true
 	}
 	return v.identity.header(claim), true

@@ -121,6 +121,7 @@ type Behaviour struct {
 	CodeError              string        // the code grant answers this error (RFC 6749 5.2)
 	RefreshError           string        // the refresh grant answers this error: invalid_grant
 	RefreshTokenInfix      string        // stands in every refresh token: any printable ASCII may (RFC 6749 A.17)
+	AccessTokenInfix       string        // the same of access tokens (RFC 6749 A.12)
 	NoRefreshToken         bool          // a sign-in gives no refresh token
 	NoRefreshRotation      bool          // a refresh gives no new refresh token; the old one stays good
 	NoReuseDetection       bool          // a spent refresh token is refused, but the others of its family live on

@@ -162,7 +162,7 @@ func (p *Provider) refreshGrant(w http.ResponseWriter, form url.Values, jkt stri
 func (p *Provider) giveTokens(w http.ResponseWriter, g *grant, b Behaviour, presented string) {
 	refreshing := presented != ""
 	response := map[string]any{
-		"access_token": random("at"), "token_type": "Bearer", "scope": strings.Join(g.scopes, " "),
+		"access_token": random("at" + b.AccessTokenInfix), "token_type": "Bearer", "scope": strings.Join(g.scopes, " "),
 		"expires_in": int(orHour(b.AccessTokenLifetime).Seconds()),
 	}
 	if b.binds() {
