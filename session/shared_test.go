@@ -19,6 +19,7 @@ type memory struct {
 	silent   bool  // it stores revocations and tells nobody
 	deaf     bool  // it takes no successor
 	full     bool  // it takes no revocation
+	lossy    bool  // it gives leases, and the answers are lost
 	revision uint64
 	revoked  []Revocation
 	owners   map[string]owned
@@ -116,12 +117,17 @@ func (s *subscription) Next(ctx context.Context) (uint64, Revocation, error) {
 func (s *subscription) Close() error { return nil }
 
 func (m *memory) Lease(_ context.Context, name, owner string, forTime time.Duration) (mine bool, err error) {
+	lost := false
 	err = m.call(func() {
 		old, found := m.owners[name]
 		if mine = !found || old.value == owner || !time.Now().Before(old.until); mine {
 			m.owners[name] = owned{owner, time.Now().Add(forTime)}
 		}
+		lost = m.lossy
 	})
+	if lost {
+		return false, errOutage
+	}
 	return mine, err
 }
 
@@ -368,6 +374,28 @@ func TestLeaseOfTheDead(t *testing.T) {
 		}
 		if len(r.shared.owners) != 0 {
 			t.Error("the lease was not given back")
+		}
+	})
+}
+
+// A lease whose answer was lost is nobody's: it keeps nobody from the next turn.
+func TestLeaseWhoseAnswerIsLost(t *testing.T) {
+	inReplicaBubble(t, func(t *testing.T, serverSide bool) {
+		r := newReplicas(t, 2, serverSide)
+		b := newBrowser(t, app)
+		r.gates[0].signIn(b, fresh())
+		lossy := func(is bool) { r.shared.set(func(m *memory) { m.lossy = is }) }
+		lossy(true)
+		if _, err := r.gates[0].Update(t.Context(), r.gates[0].mustLoad(b), refresh("new")); !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("without an answer: %v", err)
+		}
+		lossy(false)
+		start := time.Now()
+		if updated, err := r.gates[1].Update(t.Context(), r.gates[1].mustLoad(b), refresh("new")); err != nil || updated.Session().Generation != 2 {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > longPoll {
+			t.Errorf("it took %v", took)
 		}
 	})
 }
