@@ -62,7 +62,7 @@ func TestChartRendersTheManifests(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := sidecarFiles(t)
-	delete(want, "secret.yaml")
+	delete(want, "secret.yaml.example")
 	if got := slices.Sorted(maps.Keys(rendered)); !slices.Equal(got, slices.Sorted(maps.Keys(want))) {
 		t.Fatalf("the chart renders %q", got)
 	}
@@ -76,6 +76,7 @@ func TestChartRendersTheManifests(t *testing.T) {
 		"ConfigMap":           {made.config, written.config},
 		"Deployment":          {made.deployment, written.deployment},
 		"Service":             {made.service, written.service},
+		"Ingress":             {made.ingress, written.ingress},
 		"NetworkPolicy":       {made.network, written.network},
 		"PodDisruptionBudget": {made.disruption, written.disruption},
 	} {
@@ -93,6 +94,10 @@ func TestChartWithOtherValues(t *testing.T) {
 		"one pod that shares nothing": {"replicas": 1, "gate.redis": map[string]any{}},
 		"Redis without a user":        {"gate.redis.username": "", "gate.redis.tls": true},
 		"no rules and no environment": {"gate.rules": []any{}, "application.env": []any{}},
+		"authorities of one's own":    {"gate.authorities": "company", "gate.redis.tls": true, "gate.provider": []any{"prompt login"}, "gate.session": []any{"lifetime 8h"}},
+		"another Ingress":             {"ingress.tlsSecret": "", "ingress.annotations": map[string]any{"a/b": "c"}, "gate.publicURL": "https://app.example.com:8443"},
+		"no Ingress":                  {"ingress": map[string]any{}, "ingressFrom": []any{map[string]any{"ipBlock": map[string]any{"cidr": "130.211.0.0/22"}}}},
+		"images of elsewhere":         {"imagePullSecrets": []any{map[string]any{"name": "registry"}}, "application.runAsUser": 1000, "gate.trustedProxies": []any{"private_ranges", "100.64.0.0/10"}},
 		"another port and path":       {"application.port": 9000, "application.healthPath": "/up", "application.endsWithin": 300},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -108,6 +113,20 @@ func TestChartWithOtherValues(t *testing.T) {
 				t.Error("a budget that keeps a node from being emptied, or none")
 			}
 		})
+	}
+}
+
+// testdata/Caddyfile is what the chart makes of every value that enters it; internal/e2e has the gate read it.
+func TestChartCaddyfile(t *testing.T) {
+	rendered, err := render(t, map[string]any{
+		"gate.authorities": "company", "gate.redis.tls": true, "gate.scopes": []any{"openid", "groups"}, "gate.trustedProxies": []any{"private_ranges", "100.64.0.0/10"},
+		"gate.rules": []any{"allow groups staff", "header X-Name name"}, "gate.provider": []any{"user_claim email"}, "gate.session": []any{"lifetime 8h", "idle_timeout 1h"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := sortObjects(t, rendered).config.Data["Caddyfile"], string(read(t, "testdata/Caddyfile")); got != want {
+		t.Errorf("the chart renders\n%s\nand not\n%s", got, want)
 	}
 }
 
@@ -133,6 +152,13 @@ func TestChartRefuses(t *testing.T) {
 		{"no Secret", map[string]any{"gate.secretName": ""}, "secretName"},
 		{"a secret as a value", map[string]any{"gate.clientSecret": "x"}, "clientSecret"},
 		{"a rule of two lines", map[string]any{"gate.rules": []any{"allow any\npublic /*"}}, "rules"},
+		{"a block in a line of the session's", map[string]any{"gate.session": []any{"shared memory {"}}, "session"},
+		{"a secret in a line of the provider's", map[string]any{"gate.provider": []any{"client_secret {env.X}"}}, "provider"},
+		{"the probes' path elsewhere", map[string]any{"gate.rules": []any{"base_path /auth"}}, "rules"},
+		{"nobody may ask", map[string]any{"ingressFrom": []any{}}, "ingressFrom"},
+		{"everybody may ask", map[string]any{"ingressFrom": []any{map[string]any{}}}, "ingressFrom"},
+		{"nobody's word counts", map[string]any{"gate.trustedProxies": []any{}}, "trustedProxies"},
+		{"root", map[string]any{"application.runAsUser": -1}, "runAsUser"},
 		{"the application at the gate's port", map[string]any{"application.port": 8080}, "port"},
 		{"a path with a wildcard", map[string]any{"application.healthPath": "/*"}, "healthPath"},
 	} {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,8 +18,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
+	"sigs.k8s.io/yaml"
 )
 
 func read(t *testing.T, path string) []byte {
@@ -30,57 +32,36 @@ func read(t *testing.T, path string) []byte {
 	return content
 }
 
-// decode reads a manifest as the API server does with fieldValidation=Strict: what is unknown, given twice or of
-// another type is an error.
-func decode(text []byte) (runtime.Object, error) {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, appsv1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			return nil, err
-		}
-	}
-	object, _, err := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer().Decode(text, nil, nil)
-	return object, err
-}
-
 // objects are the parts of one application in its pod.
 type objects struct {
 	secret     *corev1.Secret
 	config     *corev1.ConfigMap
 	deployment *appsv1.Deployment
 	service    *corev1.Service
+	ingress    *networkingv1.Ingress
 	network    *networkingv1.NetworkPolicy
 	disruption *policyv1.PodDisruptionBudget
 }
 
-// sort puts manifests, by file name, to their kinds; each kind stands once, and one a file.
+// sortObjects puts manifests, by file name, to their kinds; each fits the schema of its kind, which stands once, and one a file.
 func sortObjects(t *testing.T, files map[string][]byte) objects {
 	t.Helper()
 	var all objects
-	seen := map[string]bool{}
+	parts := map[string]any{
+		"Secret": &all.secret, "ConfigMap": &all.config, "Deployment": &all.deployment, "Service": &all.service, "Ingress": &all.ingress, "NetworkPolicy": &all.network, "PodDisruptionBudget": &all.disruption,
+	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		object, err := decode(files[name])
+		kind, err := validate(files[name])
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		kind := object.GetObjectKind().GroupVersionKind().Kind
-		if seen[kind] || strings.Contains(string(files[name]), "\n---") {
+		part, known := parts[kind]
+		if !known || strings.Contains(string(files[name]), "\n---") {
 			t.Fatalf("%s: a second %s, or two in one file", name, kind)
 		}
-		seen[kind] = true
-		switch object := object.(type) {
-		case *corev1.Secret:
-			all.secret = object
-		case *corev1.ConfigMap:
-			all.config = object
-		case *appsv1.Deployment:
-			all.deployment = object
-		case *corev1.Service:
-			all.service = object
-		case *networkingv1.NetworkPolicy:
-			all.network = object
-		case *policyv1.PodDisruptionBudget:
-			all.disruption = object
+		delete(parts, kind)
+		if err := yaml.UnmarshalStrict(files[name], part); err != nil {
+			t.Fatalf("%s: %v", name, err)
 		}
 	}
 	return all
@@ -99,28 +80,16 @@ func sidecarFiles(t *testing.T) map[string][]byte {
 	return files
 }
 
-func TestDecodingIsStrict(t *testing.T) {
-	good := string(read(t, "sidecar/deployment.yaml"))
-	for name, broken := range map[string]string{
-		"unknown field":     strings.Replace(good, "readOnlyRootFilesystem", "readOnlyRootFileSystem", 1),
-		"field given twice": strings.Replace(good, "  replicas: 2", "  replicas: 2\n  replicas: 3", 1),
-		"another type":      strings.Replace(good, "replicas: 2", "replicas: two", 1),
-		"unknown kind":      strings.Replace(good, "kind: Deployment", "kind: Deploiment", 1),
-	} {
-		if broken == good {
-			t.Fatalf("%s: nothing was broken", name)
-		}
-		if _, err := decode([]byte(broken)); err == nil {
-			t.Errorf("%s: decoded", name)
-		}
-	}
-}
-
 // What the parts call each other fits, and the pod is as closed as it can be.
 func TestSidecar(t *testing.T) {
 	all := sortObjects(t, sidecarFiles(t))
-	if all.secret == nil || all.config == nil || all.deployment == nil || all.service == nil || all.network == nil || all.disruption == nil {
+	if all.secret == nil || all.config == nil || all.deployment == nil || all.service == nil || all.ingress == nil || all.network == nil || all.disruption == nil {
 		t.Fatal("a part is missing")
+	}
+	for name, text := range sidecarFiles(t) {
+		if filepath.Ext(name) == ".yaml" && strings.Contains(string(text), "kind: Secret") {
+			t.Errorf("%s: kubectl apply -f deploy/sidecar puts it over the Secret that was made", name)
+		}
 	}
 	for _, problem := range check(all) {
 		t.Error(problem)
@@ -132,9 +101,15 @@ func TestSidecarCheckCanFail(t *testing.T) {
 	for name, breaks := range map[string]func(*objects){
 		"the Service asks for other pods":      func(o *objects) { o.service.Spec.Selector = map[string]string{"a": "b"} },
 		"the Service leads to the application": func(o *objects) { o.service.Spec.Ports[0].TargetPort.StrVal = "app" },
+		"the Ingress asks another Service":     func(o *objects) { o.ingress.Spec.Rules[0].HTTP.Paths[0].Backend.Service.Name = "b" },
+		"the Ingress asks another port":        func(o *objects) { o.ingress.Spec.Rules[0].HTTP.Paths[0].Backend.Service.Port.Name = "app" },
+		"the Ingress is for another host":      func(o *objects) { o.ingress.Spec.Rules[0].Host = "other.example.com" },
+		"the Ingress is for one path":          func(o *objects) { o.ingress.Spec.Rules[0].HTTP.Paths[0].Path = "/x" },
+		"the Ingress ends no TLS":              func(o *objects) { o.ingress.Spec.TLS = nil },
 		"the policy is for other pods":         func(o *objects) { o.network.Spec.PodSelector.MatchLabels = map[string]string{"a": "b"} },
 		"the policy opens every port":          func(o *objects) { o.network.Spec.Ingress[0].Ports = nil },
 		"the policy opens to everybody":        func(o *objects) { o.network.Spec.Ingress[0].From = nil },
+		"the policy opens to each namespace":   func(o *objects) { o.network.Spec.Ingress[0].From[0].NamespaceSelector.MatchLabels = nil },
 		"the policy opens the application":     func(o *objects) { o.network.Spec.Ingress[0].Ports[0].Port.IntVal = 3000 },
 		"the policy is of egress":              func(o *objects) { o.network.Spec.PolicyTypes = []networkingv1.PolicyType{"Egress"} },
 		"the budget is for other pods":         func(o *objects) { o.disruption.Spec.Selector.MatchLabels = map[string]string{"a": "b"} },
@@ -148,7 +123,11 @@ func TestSidecarCheckCanFail(t *testing.T) {
 		"containers see each other's processes": func(o *objects) { yes := true; o.pod().ShareProcessNamespace = &yes },
 		"a token of the API server":             func(o *objects) { o.pod().AutomountServiceAccountToken = nil },
 		"the host's network":                    func(o *objects) { o.pod().HostNetwork = true },
-		"root":                                  func(o *objects) { *o.pod().SecurityContext.RunAsUser = 0 },
+		"variables of Services":                 func(o *objects) { o.pod().EnableServiceLinks = nil },
+		"root":                                  func(o *objects) { *o.gate().SecurityContext.RunAsUser = 0 },
+		"the gate as somebody else":             func(o *objects) { o.gate().SecurityContext.RunAsUser = nil },
+		"the application as root":               func(o *objects) { var root int64; o.app().SecurityContext.RunAsUser = &root },
+		"a Secret of another group":             func(o *objects) { o.pod().SecurityContext.FSGroup = nil },
 		"no word on root":                       func(o *objects) { o.pod().SecurityContext.RunAsNonRoot = nil },
 		"no seccomp":                            func(o *objects) { o.pod().SecurityContext.SeccompProfile = nil },
 		"a root file system to write to":        func(o *objects) { o.gate().SecurityContext.ReadOnlyRootFilesystem = nil },
@@ -173,6 +152,7 @@ func TestSidecarCheckCanFail(t *testing.T) {
 		"a secret that works":                               func(o *objects) { o.secret.StringData["session-keys"] = strings.Repeat("QUJD", 11) },
 		"a rollout that cuts":                               func(o *objects) { o.deployment.Spec.Strategy.RollingUpdate.MaxUnavailable.IntVal = 1 },
 		"replicas without Redis":                            func(o *objects) { o.caddyfile("shared redis", "# shared redis") },
+		"a budget for pods that work alone":                 func(o *objects) { o.disruption.Spec.UnhealthyPodEvictionPolicy = nil },
 		"the application's probe":                           func(o *objects) { o.app().ReadinessProbe.HTTPGet.Path = "/other" },
 	} {
 		all := sortObjects(t, sidecarFiles(t))
@@ -234,23 +214,36 @@ func check(o objects) (problems []string) {
 	// The way in: the gate's port, and no other.
 	want(len(gate.Ports) == 1 && gate.Ports[0].Name == "http" && gate.Ports[0].ContainerPort == 8080, "the gate's port")
 	want(len(app.Ports) == 0, "the application has a port")
+	if o.ingress != nil {
+		host := regexp.MustCompile(`\n\t\tpublic_url https://([^:\n]+)`).FindStringSubmatch(caddyfile)
+		rules, tls := o.ingress.Spec.Rules, o.ingress.Spec.TLS
+		want(host != nil && len(rules) == 1 && rules[0].Host == host[1] && len(tls) == 1 && slices.Equal(tls[0].Hosts, host[1:]), "the Ingress is not for public_url")
+		for _, rule := range rules {
+			path := rule.HTTP.Paths[0]
+			to := path.Backend.Service
+			want(len(rule.HTTP.Paths) == 1 && path.Path == "/" && *path.PathType == networkingv1.PathTypePrefix, "the Ingress is not for every path")
+			want(to.Name == o.service.Name && to.Port.Name == o.service.Spec.Ports[0].Name, "the Ingress does not lead to the Service")
+		}
+	}
 	want(len(o.service.Spec.Ports) == 1 && o.service.Spec.Ports[0].TargetPort.StrVal == "http", "the Service does not lead to the gate")
 	want(slices.Equal(o.network.Spec.PolicyTypes, []networkingv1.PolicyType{"Ingress"}) && len(o.network.Spec.Ingress) == 1, "the NetworkPolicy is not of ingress alone")
 	for _, rule := range o.network.Spec.Ingress {
-		want(len(rule.Ports) == 1 && rule.Ports[0].Port.IntValue() == 8080 && len(rule.From) == 1, "the NetworkPolicy opens more than the gate to the Ingress")
+		want(len(rule.Ports) == 1 && rule.Ports[0].Port.IntValue() == 8080 && len(rule.From) > 0, "the NetworkPolicy opens more than the gate to the Ingress")
+		for _, from := range rule.From {
+			want(from.IPBlock != nil || from.NamespaceSelector != nil && len(from.NamespaceSelector.MatchLabels) > 0, "the NetworkPolicy opens to everybody")
+		}
 	}
-	want(!pod.HostNetwork && !pod.HostPID && !pod.HostIPC, "the host's namespaces")
 	want(pod.ShareProcessNamespace == nil || !*pod.ShareProcessNamespace, "the application may read the gate's memory")
 
 	// What each may do.
-	c := pod.SecurityContext
-	want(c != nil && c.RunAsNonRoot != nil && *c.RunAsNonRoot && c.RunAsUser != nil && *c.RunAsUser > 0 && c.RunAsGroup != nil && *c.RunAsGroup > 0, "root")
-	want(c != nil && c.SeccompProfile != nil && c.SeccompProfile.Type == corev1.SeccompProfileTypeRuntimeDefault, "no seccomp profile")
+	problems = append(problems, restricted(&o.deployment.Spec.Template)...)
+	user := gate.SecurityContext.RunAsUser
+	want(user != nil && *user == 65532, "the gate is not who the image says")
+	want(pod.SecurityContext.FSGroup != nil && *pod.SecurityContext.FSGroup == 65532, "the gate cannot read the Secret")
+	want(pod.EnableServiceLinks != nil && !*pod.EnableServiceLinks, "Services enter the environment")
 	want(pod.AutomountServiceAccountToken != nil && !*pod.AutomountServiceAccountToken, "a token for the API server")
 	for _, container := range pod.Containers {
-		c, r := container.SecurityContext, container.Resources
-		want(c != nil && c.Capabilities != nil && slices.Equal(c.Capabilities.Drop, []corev1.Capability{"ALL"}) && len(c.Capabilities.Add) == 0, container.Name+": capabilities")
-		want(c != nil && c.AllowPrivilegeEscalation != nil && !*c.AllowPrivilegeEscalation && c.Privileged == nil, container.Name+": privileges")
+		r := container.Resources
 		want(!r.Limits.Memory().IsZero() && !r.Requests.Memory().IsZero() && !r.Requests.Cpu().IsZero(), container.Name+": resources")
 	}
 	want(gate.SecurityContext.ReadOnlyRootFilesystem != nil && *gate.SecurityContext.ReadOnlyRootFilesystem, "the gate's root file system can be written to")
@@ -269,6 +262,8 @@ func check(o objects) (problems []string) {
 		case "secrets":
 			want(volume.Secret != nil && (o.secret == nil || volume.Secret.SecretName == o.secret.Name), "another Secret")
 			want(volume.Secret != nil && volume.Secret.DefaultMode != nil && *volume.Secret.DefaultMode&0o007 == 0, "everybody reads the Secret")
+		case "authorities":
+			want(volume.ConfigMap != nil && strings.Contains(caddyfile, "\t\t\ttls_trust_pool file "+mounts["authorities"]+"/ca.crt\n"), "nobody reads the authorities")
 		case "data":
 			want(volume.EmptyDir != nil && volume.EmptyDir.SizeLimit != nil && mounts["data"] == "/data", "nowhere to write")
 		default:
@@ -292,6 +287,7 @@ func check(o objects) (problems []string) {
 	want(strings.Contains(caddyfile, "\nhttp://:8080 {"), "the site is not at the gate's port")
 	want(regexp.MustCompile(`\n\treverse_proxy 127\.0\.0\.1:\d+\n`).MatchString(caddyfile) && strings.Count(caddyfile, "reverse_proxy") == 1, "the upstream is not on loopback")
 	want(strings.Contains(caddyfile, "\n\t\tpublic_url https://"), "no public_url")
+	want(strings.Contains(caddyfile, "tls_trust_pool") == (mounts["authorities"] != ""), "authorities that are nowhere")
 	want(*o.deployment.Spec.Replicas == 1 || strings.Contains(caddyfile, "\n\t\t\tshared redis "), "replicas that share nothing")
 
 	// Life and end.
@@ -310,8 +306,25 @@ func check(o objects) (problems []string) {
 	sleeps := app.Lifecycle != nil && app.Lifecycle.PreStop != nil && app.Lifecycle.PreStop.Sleep != nil
 	want(sleeps && app.Lifecycle.PreStop.Sleep.Seconds >= delay+grace, "the application ends before the gate")
 	want(sleeps && *pod.TerminationGracePeriodSeconds > app.Lifecycle.PreStop.Sleep.Seconds+5, "the pod is killed before it has ended")
+	eviction := policyv1.AlwaysAllow
+	want(o.disruption == nil || reflect.DeepEqual(o.disruption.Spec.UnhealthyPodEvictionPolicy, &eviction), "pods that do not work keep a node from being drained")
 	rolling := o.deployment.Spec.Strategy.RollingUpdate
 	want(rolling != nil && rolling.MaxUnavailable.IntValue() == 0 && rolling.MaxSurge.IntValue() == 1, "a rollout takes pods away first")
+	return problems
+}
+
+// restricted says what keeps the pods out of a namespace that enforces the Pod Security Standard of that name.
+func restricted(pods *corev1.PodTemplateSpec) (problems []string) {
+	checks, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	level := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
+	for _, result := range checks.EvaluatePod(level, &pods.ObjectMeta, &pods.Spec) {
+		if !result.Allowed {
+			problems = append(problems, result.ForbiddenReason+": "+result.ForbiddenDetail)
+		}
+	}
 	return problems
 }
 

@@ -1,11 +1,11 @@
 package e2e_test
 
 import (
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -240,40 +240,125 @@ http {
 }
 `
 
-// startNginx runs nginx with the locations of docs/forward-auth.md in front of a gate and an application.
-func startNginx(t *testing.T, gate, application string) (origin string) {
+// others is a proxy that we did not write, between browsers and a gate and an application, as docs/forward-auth.md says.
+type others struct {
+	t                 *testing.T
+	dir, port, origin string
+	cert, key         string
+	gate, application string
+}
+
+func newOthers(t *testing.T, gate, application string) *others {
 	t.Helper()
-	dir, port := t.TempDir(), freePort(t)
-	cert, key := writeCertificate(t, dir)
-	conf := strings.NewReplacer("{DIR}", dir, "{PORT}", port, "{CERT}", cert, "{KEY}", key, "{LOCATIONS}",
-		strings.NewReplacer("gatehouse:8080", gate, "application:8000", application).Replace(documented(t, "forward-auth.md", "nginx"))).Replace(nginxConf)
-	file := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
+	o := &others{t: t, dir: t.TempDir(), port: freePort(t), gate: gate, application: application}
+	o.cert, o.key = writeCertificate(t, o.dir)
+	o.origin = "https://app.example.test:" + o.port
+	return o
+}
+
+// write puts a configuration into a file, with this run's addresses.
+func (o *others) write(name, text string) (file string) {
+	o.t.Helper()
+	text = strings.NewReplacer("{DIR}", o.dir, "{PORT}", o.port, "{CERT}", o.cert, "{KEY}", o.key,
+		"gatehouse:8080", o.gate, "application:8000", o.application, "app.example.com", "app.example.test").Replace(text)
+	file = filepath.Join(o.dir, name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		o.t.Fatal(err)
+	}
+	return file
+}
+
+// packaged is a program out of a package of Python's, which its makers have built.
+func (o *others) packaged(name, file string) (program string) {
+	o.t.Helper()
+	folder := filepath.Join(o.dir, "packages")
+	installPackages(o.t, folder, filepath.Join("testdata", "proxies", name+".txt"))
+	return filepath.Join(folder, file)
+}
+
+// run starts it and waits until the gate can be reached through it.
+func (o *others) run(program string, args ...string) {
+	o.t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		skipWithout(o.t, program, err)
 	}
 	var logs logBuffer
-	nginx := exec.Command("nginx", "-p", dir, "-c", file)
-	nginx.Stderr, nginx.Stdout = &logs, &logs
-	if err := nginx.Start(); err != nil {
-		t.Fatal(err)
+	cmd := exec.Command(program, args...)
+	cmd.Stderr, cmd.Stdout = &logs, &logs
+	if err := cmd.Start(); err != nil {
+		o.t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		nginx.Process.Signal(os.Interrupt)
-		nginx.Wait()
-		if t.Failed() {
-			t.Logf("nginx said:\n%s", logs.String())
+	o.t.Cleanup(func() {
+		cmd.Process.Signal(os.Interrupt)
+		cmd.Wait()
+		if o.t.Failed() {
+			o.t.Logf("%s said:\n%s", program, logs.String())
 		}
 	})
-	if !eventually(20*time.Second, func() bool {
-		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
-		if err == nil {
-			conn.Close()
+	client := &http.Client{Transport: NewBrowser(o.t).transport}
+	if !eventually(time.Minute, func() bool {
+		res, err := client.Get(o.origin + "/oauth2/ping")
+		if err != nil {
+			return false
 		}
-		return err == nil
+		defer res.Body.Close()
+		return res.StatusCode == http.StatusOK
 	}) {
-		t.Fatalf("nginx does not listen:\n%s", logs.String())
+		o.t.Fatalf("nobody answers through %s", program)
 	}
-	return "https://app.example.test:" + port
+}
+
+func startNginx(t *testing.T, gate, application string) (origin string) {
+	t.Helper()
+	o := newOthers(t, gate, application)
+	o.run("nginx", "-p", o.dir, "-c", o.write("nginx.conf", strings.Replace(nginxConf, "{LOCATIONS}", documented(t, "forward-auth.md", "nginx"), 1)))
+	return o.origin
+}
+
+func startTraefik(t *testing.T, gate, application string) (origin string) {
+	t.Helper()
+	o := newOthers(t, gate, application)
+	file := o.write("dynamic.yaml", documented(t, "forward-auth.md", "yaml traefik")+"\ntls: { stores: { default: { defaultCertificate: { certFile: {CERT}, keyFile: {KEY} } } } }\n")
+	static := strings.Replace(documented(t, "forward-auth.md", "yaml traefik static"), `":443"`, "127.0.0.1:{PORT}", 1) +
+		"\nproviders: { file: { filename: " + file + " } }\nglobal: { checkNewVersion: false, sendAnonymousUsage: false }\n"
+	o.run(o.packaged("traefik", "bin/traefik"), "--configfile="+o.write("static.yaml", static))
+	return o.origin
+}
+
+// envoyConf is what stands around the page's routes and filter: a listener that ends TLS, and clusters.
+const envoyConf = `static_resources:
+  listeners:
+  - address: { socket_address: { address: 127.0.0.1, port_value: {PORT} } }
+    filter_chains:
+    - transport_socket:
+        name: tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context: { tls_certificates: [{ certificate_chain: { filename: {CERT} }, private_key: { filename: {KEY} } }] }
+      filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: site
+{PAGE}
+            - name: envoy.filters.http.router
+              typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
+  clusters:
+  - name: gatehouse
+    load_assignment: { cluster_name: gatehouse, endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: {GATE} } } } }] }] }
+  - name: application
+    load_assignment: { cluster_name: application, endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: {APP} } } } }] }] }
+`
+
+func startEnvoy(t *testing.T, gate, application string) (origin string) {
+	t.Helper()
+	o := newOthers(t, gate, application)
+	_, gatePort, _ := strings.Cut(gate, ":")
+	_, applicationPort, _ := strings.Cut(application, ":")
+	page := strings.ReplaceAll("\n"+documented(t, "forward-auth.md", "yaml envoy"), "\n", "\n          ")
+	file := o.write("envoy.yaml", strings.NewReplacer("{GATE}", gatePort, "{APP}", applicationPort, "{PAGE}", page).Replace(envoyConf))
+	o.run(o.packaged("envoy", "envoy/_bin/envoy"), "-c", file, "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning")
+	return o.origin
 }
 
 // documented is the first block of a language in a page of the documentation.
@@ -295,7 +380,9 @@ func documented(t *testing.T, page, language string) string {
 func TestForwardAuthOfOthers(t *testing.T) {
 	t.Parallel()
 	start := map[string]func(t *testing.T, gate, application string) string{
-		"nginx": startNginx,
+		"nginx":   startNginx,
+		"traefik": startTraefik,
+		"envoy":   startEnvoy,
 		"caddy": func(t *testing.T, gate, application string) string {
 			c := StartCaddy(t, strings.NewReplacer("app.example.com {", "https://app.example.test:{$PORT} {\n\ttls {$CERT} {$KEY}", "gatehouse:8080", gate, "application:8000", application).
 				Replace(documented(t, "forward-auth.md", "caddyfile")))
@@ -307,20 +394,45 @@ func TestForwardAuthOfOthers(t *testing.T) {
 			t.Parallel()
 			s := StartSite(t, askedSite, askedPeople)
 			at := start(t, strings.TrimPrefix(s.HTTP(), "http://"), strings.TrimPrefix(s.App.URL, "http://"))
+			lives := func(life time.Duration) {
+				s.OP.Set(func(b *testop.Behaviour) { b.AccessTokenLifetime = life })
+			}
+			lives(2 * time.Second)
 			b := s.As(NewBrowser(t), "gus")
 			page := b.Navigate(at + "/deep?x=1&y=2")
+			if page.Status == http.StatusUnauthorized { // Envoy hands on a page with a link
+				page = b.Follow(page, page.Header.Get("X-Gatehouse-Login"))
+			}
 			if got := seen(t, page); got.Header.Get("X-Forwarded-User") != "gus" || page.URL.String() != at+"/deep?x=1&y=2" {
 				t.Errorf("at %s as %q", page.URL, got.Header.Get("X-Forwarded-User"))
 			}
+			lives(time.Hour)
+			before := b.Jar.Cookie("__Host-gatehouse").Value
+			renewed := func() bool {
+				seen(t, b.Fetch(at, http.MethodGet, at+"/deep", nil, ""))
+				return b.Jar.Cookie("__Host-gatehouse").Value != before
+			}
+			if !eventually(30*time.Second, renewed) {
+				t.Error("the cookie of a renewed session does not reach the browser")
+			}
+			stranger := NewBrowser(t)
 			spoofed := http.Header{"X-Forwarded-User": {"root"}, "X-Forwarded-Groups": {"admins"}, "X-Forwarded-Uri": {"/public/x"}, "X-Original-Uri": {"/public/x"}}
 			got := b.Fetch(at, http.MethodGet, at+"/deep", spoofed, "")
 			if got.Status == http.StatusOK && seen(t, got).Header.Get("X-Forwarded-User") != "gus" {
 				t.Errorf("with headers of the visitor's own: %s", got.Body)
 			}
+			for _, spelling := range []string{"X_Forwarded_User", "X-Forwarded_user", "X.Forwarded.User"} { // which an application may take for the real one
+				for as, who := range map[string]*Browser{"gus": b, "nobody": stranger} {
+					for name, values := range seen(t, who.Fetch(at, http.MethodGet, at+"/public/x", http.Header{spelling: {"root"}}, "")).Header {
+						if slices.Contains(values, "root") {
+							t.Errorf("%s is root by %s: %s", as, spelling, name)
+						}
+					}
+				}
+			}
 			if got := b.Fetch(at, http.MethodGet, at+"/admin/x", spoofed, ""); got.Status != http.StatusForbidden {
 				t.Errorf("an area's rule: %d", got.Status)
 			}
-			stranger := NewBrowser(t)
 			if got := stranger.Fetch(at, http.MethodGet, at+"/deep", spoofed, ""); got.Status != http.StatusUnauthorized && got.Status != http.StatusForbidden {
 				t.Errorf("nobody, with headers of their own: %d", got.Status)
 			}

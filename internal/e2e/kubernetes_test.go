@@ -158,19 +158,42 @@ func startCluster(t *testing.T) *cluster {
 	}))
 	t.Cleanup(c.app.Close)
 	t.Cleanup(func() { close(c.release) }) // or Close waits for it
-	key, password := make([]byte, 32), rand.Text()
-	_, _ = rand.Read(key) // never fails
-	for name, value := range map[string]string{
-		"client-secret":  c.op.ClientSecret,
-		"session-keys":   base64.StdEncoding.EncodeToString(key) + "\n", // as openssl rand -base64 32
-		"redis-password": password,
-	} {
-		if err := os.WriteFile(filepath.Join(c.secrets, name), []byte(value), 0o400); err != nil {
-			t.Fatal(err)
-		}
-	}
+	password := rand.Text()
+	c.mountSecret(newSessionKey(), password)
 	c.redis.CLI(c.redisUser(password)...)
 	return c
+}
+
+// newSessionKey is openssl rand -base64 32.
+func newSessionKey() string {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	return base64.StdEncoding.EncodeToString(key) + "\n"
+}
+
+// mountSecret brings the Secret's files as the kubelet does, and replaces them as it does: each is a link into a folder, and
+// the link to that folder changes in one step.
+func (c *cluster) mountSecret(sessionKeys, redisPassword string) {
+	c.t.Helper()
+	do := func(err error) {
+		c.t.Helper()
+		if err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	folder, err := os.MkdirTemp(c.secrets, "..2026_")
+	do(err)
+	data := filepath.Join(c.secrets, "..data")
+	_, err = os.Lstat(data)
+	first := err != nil
+	for name, value := range map[string]string{"client-secret": c.op.ClientSecret, "session-keys": sessionKeys, "redis-password": redisPassword} {
+		do(os.WriteFile(filepath.Join(folder, name), []byte(value), 0o400))
+		if first {
+			do(os.Symlink(filepath.Join("..data", name), filepath.Join(c.secrets, name)))
+		}
+	}
+	do(os.Symlink(filepath.Base(folder), data+"_tmp"))
+	do(os.Rename(data+"_tmp", data))
 }
 
 // redisUser is the command that docs/replicas.md gives for a user of Redis with no more rights than it needs, for the
@@ -291,10 +314,17 @@ func (p *pod) checkLog() {
 	}
 }
 
+// The Caddyfile of the manifests, and what the chart makes of every value that enters it.
 func TestSidecarCaddyfileAdapts(t *testing.T) {
-	_, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(sidecarCaddyfile(t)), map[string]any{"filename": "Caddyfile"})
-	if err != nil || len(warnings) > 0 {
-		t.Errorf("%v, %v", err, warnings)
+	chart, err := os.ReadFile(filepath.Join("..", "..", "deploy", "testdata", "Caddyfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"manifests": sidecarCaddyfile(t), "chart": string(chart)} {
+		_, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("%s: %v, %v", name, err, warnings)
+		}
 	}
 }
 
@@ -302,7 +332,7 @@ func TestSidecarCaddyfileAdapts(t *testing.T) {
 func TestSidecarSecretIsNone(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	for name, value := range readManifest(t, "secret.yaml").StringData {
+	for name, value := range readManifest(t, "secret.yaml.example").StringData {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(value), 0o400); err != nil {
 			t.Fatal(err)
 		}
@@ -338,8 +368,9 @@ func TestRollingRestart(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(p.Dir, "admin.sock")); err == nil {
 			t.Error("the application can configure the gate")
 		}
-		if page := p.at(NewBrowser(t), "/healthz"); page.Status != http.StatusOK || seen(t, page).Header.Get("X-Forwarded-User") != "" {
-			t.Errorf("the application's probe: %d", page.Status)
+		probe := call(t, http.MethodGet, "http://"+p.address()+"/healthz", nil) // as the kubelet asks, by the pod's address
+		if probe.Status != http.StatusOK || seen(t, probe).Header.Get("X-Forwarded-User") != "" {
+			t.Errorf("the application's probe: %d", probe.Status)
 		}
 	}
 
@@ -422,6 +453,46 @@ func TestRollingRestart(t *testing.T) {
 	if calls := c.op.Calls(testop.Token); calls != 1 {
 		t.Errorf("somebody signed in again: %d calls at the token endpoint", calls)
 	}
+}
+
+// A Secret that changes is followed without a restart: new keys in front of the old ones sign nobody out, keys that are gone
+// do, and Redis' new password is that of the next connection.
+func TestSidecarSecretIsFollowed(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	p := c.start()
+	signIn := func() (b *Browser, key string) {
+		t.Helper()
+		b = NewBrowser(t)
+		seen(t, b.Navigate(c.Origin+"/"))
+		return b, strings.Split(b.Jar.Cookie("__Host-gatehouse").Value, ".")[1]
+	}
+	old, oldKey := signIn()
+	before, err := os.ReadFile(filepath.Join(c.secrets, "session-keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, password := newSessionKey(), rand.Text()
+	c.mountSecret(key+string(before), password)
+	c.redis.CLI("ACL", "SETUSER", "app", "resetpass", ">"+password)
+	c.redis.CLI("CLIENT", "KILL", "USER", "app")
+	if !eventually(30*time.Second, func() bool { _, key := signIn(); return key != oldKey }) {
+		t.Fatal("it seals with the old key still")
+	}
+	seen(t, p.at(old, "/x"))
+	young, _ := signIn()
+	copied := young.Twin()
+	if page := young.Follow(young.Navigate(c.Origin+"/"), "/oauth2/logout"); !strings.Contains(page.Body, "Signed out") { // which Redis has to know
+		t.Fatalf("sign-out: %d %s", page.Status, brief(page))
+	}
+	wantReason(t, p.at(copied, "/x"), http.StatusUnauthorized, "session_ended")
+
+	young, _ = signIn()
+	c.mountSecret(key, password)
+	if !eventually(30*time.Second, func() bool { return p.at(old, "/x").Status == http.StatusUnauthorized }) {
+		t.Error("a key that is gone opens still")
+	}
+	seen(t, p.at(young, "/x"))
 }
 
 // Without the data folder, too: keys come from a file, and sign-outs are in Redis.
