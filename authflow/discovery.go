@@ -19,11 +19,11 @@ type metadata struct {
 	AuthorizationEndpoint string   `json:"authorization_endpoint"`
 	TokenEndpoint         string   `json:"token_endpoint"`
 	JWKSURI               string   `json:"jwks_uri"`
-	UserInfoEndpoint      string   `json:"userinfo_endpoint"`                     // "" if there is none
-	EndSessionEndpoint    string   `json:"end_session_endpoint"`                  // "" if there is none
-	RevocationEndpoint    string   `json:"revocation_endpoint"`                   // "" if there is none
-	IntrospectionEndpoint string   `json:"introspection_endpoint"`                // "" if there is none
-	PAREndpoint           string   `json:"pushed_authorization_request_endpoint"` // "" if there is none
+	UserInfoEndpoint      optional `json:"userinfo_endpoint"`
+	EndSessionEndpoint    optional `json:"end_session_endpoint"`
+	RevocationEndpoint    optional `json:"revocation_endpoint"`
+	IntrospectionEndpoint optional `json:"introspection_endpoint"`
+	PAREndpoint           optional `json:"pushed_authorization_request_endpoint"`
 	PARRequired           bool     `json:"require_pushed_authorization_requests"`
 	ClientAuthMethods     []string `json:"token_endpoint_auth_methods_supported"`
 	ClientAuthAlgs        []string `json:"token_endpoint_auth_signing_alg_values_supported"`
@@ -100,22 +100,20 @@ func (c *Client) parseMetadata(body []byte) (*metadata, error) {
 	}
 	for _, endpoint := range []struct {
 		name, address string
-		optional      bool
+		needed        bool
 	}{
-		{"authorization_endpoint", meta.AuthorizationEndpoint, c.cfg.KeysOnly},
-		{"token_endpoint", meta.TokenEndpoint, c.cfg.KeysOnly},
-		{"jwks_uri", meta.JWKSURI, c.cfg.isPlain()},
-		{"userinfo_endpoint", meta.UserInfoEndpoint, !c.cfg.isPlain()},
-		{"end_session_endpoint", meta.EndSessionEndpoint, true},
-		{"revocation_endpoint", meta.RevocationEndpoint, true},
-		{"pushed_authorization_request_endpoint", meta.PAREndpoint, true},
+		{"authorization_endpoint", meta.AuthorizationEndpoint, !c.cfg.KeysOnly},
+		{"token_endpoint", meta.TokenEndpoint, !c.cfg.KeysOnly},
+		{"jwks_uri", meta.JWKSURI, !c.cfg.isPlain()},
+		{"userinfo_endpoint", string(meta.UserInfoEndpoint), c.cfg.isPlain()},
 	} {
-		if endpoint.optional && endpoint.address == "" {
+		if !endpoint.needed {
 			continue
 		}
 		if err := c.cfg.checkEndpoint(endpoint.address); err != nil {
 			return nil, fmt.Errorf("%s: %w", endpoint.name, err)
 		}
 	}
+	c.warnOfEndpoints(&meta)
 	return &meta, nil
 }

@@ -3,14 +3,18 @@ package authflow_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/internal/secret"
 	"github.com/gatehouse-auth/gatehouse/internal/testop"
 )
 
@@ -72,9 +76,6 @@ func TestDiscoveryFails(t *testing.T) {
 		"no jwks":                 {document(edit{"jwks_uri": testop.Absent}), authflow.ReasonDiscovery, authflow.Unavailable},
 		"SEC-113 token over http": {document(edit{"token_endpoint": "http://id.example.com/token"}), authflow.ReasonDiscovery, authflow.Unavailable},
 		"SEC-113 jwks in a file":  {document(edit{"jwks_uri": "file:///etc/passwd"}), authflow.ReasonDiscovery, authflow.Unavailable},
-		"SEC-113 userinfo scheme": {document(edit{"userinfo_endpoint": "gopher://id.example.com/"}), authflow.ReasonDiscovery, authflow.Unavailable},
-		"logout to a script":      {document(edit{"end_session_endpoint": "javascript:alert(1)"}), authflow.ReasonDiscovery, authflow.Unavailable},
-		"SEC-113 revocation http": {document(edit{"revocation_endpoint": "http://id.example.com/revoke"}), authflow.ReasonDiscovery, authflow.Unavailable},
 		"credentials in a URL":    {document(edit{"token_endpoint": "https://a:b@id.example.com/"}), authflow.ReasonDiscovery, authflow.Unavailable},
 		"4.3 issuer + INVALID":    {document(edit{"issuer": testop.Append("INVALID")}), authflow.ReasonDiscoveryIssuer, authflow.Provider},
 		"4.3 issuer + /":          {document(edit{"issuer": testop.Append("/")}), authflow.ReasonDiscoveryIssuer, authflow.Provider},
@@ -215,4 +216,48 @@ func TestDiscoveryStale(t *testing.T) {
 			t.Errorf("%d calls after it came back, want 1", calls)
 		}
 	})
+}
+
+// TestMalformedEndpoint: what a sign-in does not need keeps nobody out, is named in
+// the log, and fails where it is used; it is never called, and no browser sent there.
+func TestMalformedEndpoint(t *testing.T) {
+	for _, address := range []any{
+		"http://id.example.com/x", "javascript:alert(1)", "gopher://id.example.com/", "https://a:b@id.example.com/", "/x", 7, []string{"https://id.example.com/"},
+	} {
+		for member, test := range map[string]struct {
+			options []func(*authflow.Config)
+			use     func(s rp) error
+			reason  authflow.Reason
+			kind    authflow.Kind
+		}{
+			"end_session_endpoint": {nil, func(s rp) error {
+				_, err := s.client.EndSessionURL(t.Context(), authflow.EndSessionRequest{})
+				return err
+			}, authflow.ReasonNoEndSession, authflow.Provider},
+			"revocation_endpoint": {nil, func(s rp) error {
+				return s.client.Revoke(t.Context(), authflow.RevokeRequest{RefreshToken: secret.New("rt")})
+			}, authflow.ReasonRevocation, authflow.Provider},
+			"userinfo_endpoint": {[]func(*authflow.Config){func(cfg *authflow.Config) { cfg.UserInfo = authflow.UserInfoOnMissingClaims }}, func(s rp) error {
+				s.needed = []string{"nowhere"}
+				_, err := s.login("alice")
+				return err
+			}, authflow.ReasonUserInfoMissing, authflow.Provider},
+			"pushed_authorization_request_endpoint": {nil, func(s rp) error {
+				return start(t, newClient(t, s.p, func(cfg *authflow.Config) { cfg.PAR = authflow.PAROn }))
+			}, authflow.ReasonPARMissing, authflow.Internal},
+		} {
+			t.Run(fmt.Sprint(member, " ", address), func(t *testing.T) {
+				var log bytes.Buffer
+				s := newRP(t, append(test.options, func(cfg *authflow.Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })...)
+				s.p.Set(func(b *testop.Behaviour) { b.Discovery = testop.Edit{member: address} })
+				if _, err := s.login("alice"); err != nil {
+					t.Fatalf("nobody signs in: %v", err)
+				}
+				if strings.Count(log.String(), member) != 1 {
+					t.Errorf("the log says: %s", log.String())
+				}
+				wantError(t, test.use(s), test.reason, test.kind)
+			})
+		}
+	}
 }

@@ -80,6 +80,51 @@ func (cfg Config) checkEndpoint(address string) error {
 	return checkURL(address, allowLoopback)
 }
 
+// optional is the address of an endpoint that a sign-in can do without, "" if there
+// is none. Whatever a provider's metadata says is taken, and judged where it is used
+// ([Client.usable]): one that is malformed keeps nobody out who does not need it.
+type optional string
+
+// UnmarshalJSON implements json.Unmarshaler. What is no text is no address either.
+func (o *optional) UnmarshalJSON(data []byte) error {
+	var text string
+	if json.Unmarshal(data, &text) != nil {
+		text = string(data)
+	}
+	*o = optional(text)
+	return nil
+}
+
+// usable returns the address of an endpoint that is used now: "" if the provider has
+// none, and an error of the given reason if it is none that could be called.
+func (c *Client) usable(name string, o optional, reason Reason) (string, error) {
+	if o == "" {
+		return "", nil
+	}
+	if err := c.cfg.checkEndpoint(string(o)); err != nil {
+		return "", NewError(reason, fmt.Errorf("%s: %w", name, err))
+	}
+	return string(o), nil
+}
+
+// warnOfEndpoints names those that will be of no use.
+func (c *Client) warnOfEndpoints(meta *metadata) {
+	for _, endpoint := range []struct {
+		name    string
+		address optional
+	}{
+		{"userinfo_endpoint", meta.UserInfoEndpoint},
+		{"end_session_endpoint", meta.EndSessionEndpoint},
+		{"revocation_endpoint", meta.RevocationEndpoint},
+		{"introspection_endpoint", meta.IntrospectionEndpoint},
+		{"pushed_authorization_request_endpoint", meta.PAREndpoint},
+	} {
+		if _, err := c.usable(endpoint.name, endpoint.address, ReasonDiscovery); err != nil {
+			c.cfg.Logger.Warn("an endpoint of the provider's metadata cannot be used; what needs it fails", "issuer", c.cfg.Issuer, "error", err)
+		}
+	}
+}
+
 // ownMetadata is the metadata of a provider that is not asked for any.
 func (cfg Config) ownMetadata() []byte {
 	document, _ := json.Marshal(map[string]string{"issuer": cfg.Issuer}) // never fails

@@ -89,18 +89,18 @@ func (c *Client) introspection(ctx context.Context, raw string, audiences []stri
 	if err != nil {
 		return nil, 0, err
 	}
-	if meta.IntrospectionEndpoint == "" {
-		return nil, 0, NewError(ReasonIntrospectionMissing, errors.New("the provider has no introspection_endpoint"))
+	endpoint, err := c.usable("introspection_endpoint", meta.IntrospectionEndpoint, ReasonIntrospectionMissing)
+	if err != nil {
+		return nil, 0, err
 	}
-	// Checked here, since no sign-in depends on it.
-	if err := c.cfg.checkEndpoint(meta.IntrospectionEndpoint); err != nil {
-		return nil, 0, NewError(ReasonIntrospectionMissing, fmt.Errorf("introspection_endpoint: %w", err))
+	if endpoint == "" {
+		return nil, 0, NewError(ReasonIntrospectionMissing, errors.New("the provider has no introspection_endpoint"))
 	}
 	accept := "application/json"
 	if c.cfg.IntrospectionAlg != "" {
 		accept = mediaTypeIntrospection
 	}
-	body, err := c.postFor(ctx, c.http, meta, meta.IntrospectionEndpoint, accept, url.Values{
+	body, err := c.postFor(ctx, c.http, meta, endpoint, accept, url.Values{
 		"token": {raw}, "token_type_hint": {"access_token"},
 	}, ReasonIntrospection)
 	if err != nil {

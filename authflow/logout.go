@@ -24,16 +24,20 @@ type EndSessionRequest struct {
 }
 
 // EndSessionURL returns the URL to which the browser is to be sent for that.
-// Errors: no_end_session if the provider offers none, and those of discovery.
+// Errors: no_end_session if the provider offers none that can be used, and those of discovery.
 func (c *Client) EndSessionURL(ctx context.Context, req EndSessionRequest) (string, error) {
 	meta, err := c.metadata(ctx)
 	if err != nil {
 		return "", err
 	}
-	if meta.EndSessionEndpoint == "" {
+	endpoint, err := c.usable("end_session_endpoint", meta.EndSessionEndpoint, ReasonNoEndSession)
+	if err != nil {
+		return "", err
+	}
+	if endpoint == "" {
 		return "", NewError(ReasonNoEndSession, errors.New("the provider has no end_session_endpoint"))
 	}
-	return withParameters(meta.EndSessionEndpoint, map[string]string{
+	return withParameters(endpoint, map[string]string{
 		"client_id":                c.cfg.ClientID,
 		"id_token_hint":            req.IDTokenHint.Reveal(),
 		"post_logout_redirect_uri": req.PostLogoutRedirectURI,

@@ -1,6 +1,7 @@
 package authflow
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 )
@@ -15,19 +16,17 @@ func (m *metadata) useAliases(mutualTLS bool) error {
 	if err := json.Unmarshal(m.Aliases, &aliases); err != nil {
 		return fmt.Errorf("decode mtls_endpoint_aliases: %w", err)
 	}
+	m.TokenEndpoint = cmp.Or(aliases.TokenEndpoint, m.TokenEndpoint)
 	for _, endpoint := range []struct {
-		address *string
-		alias   string
+		address *optional
+		alias   optional
 	}{
-		{&m.TokenEndpoint, aliases.TokenEndpoint},
 		{&m.UserInfoEndpoint, aliases.UserInfoEndpoint},
 		{&m.PAREndpoint, aliases.PAREndpoint},
 		{&m.RevocationEndpoint, aliases.RevocationEndpoint},
 		{&m.IntrospectionEndpoint, aliases.IntrospectionEndpoint},
 	} {
-		if endpoint.alias != "" {
-			*endpoint.address = endpoint.alias
-		}
+		*endpoint.address = cmp.Or(endpoint.alias, *endpoint.address)
 	}
 	return nil
 }

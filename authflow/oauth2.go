@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -105,7 +104,7 @@ func (c *Client) identify(ctx context.Context, t *tokens, needed []string) (Clai
 	if err != nil {
 		return nil, err
 	}
-	info, err := c.fetchUserInfo(ctx, meta.UserInfoEndpoint, t)
+	info, err := c.fetchUserInfo(ctx, string(meta.UserInfoEndpoint), t)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +117,9 @@ func (c *Client) identify(ctx context.Context, t *tokens, needed []string) (Clai
 	}
 	if c.cfg.UserInfoEmails && slices.Contains(needed, "email") {
 		info = c.withEmails(ctx, meta, info, t)
+	}
+	if c.cfg.UserInfoGroups && slices.Contains(needed, "groups") {
+		info = c.withGroups(ctx, meta, info, t)
 	}
 	return mergeClaims(Claims{"sub": subject}, c.withSources(ctx, info, needed)), nil
 }
@@ -147,14 +149,10 @@ func subjectFrom(info Claims, path string) (string, error) {
 func (c *Client) withEmails(ctx context.Context, meta *metadata, info Claims, t *tokens) Claims {
 	delete(info, "email")
 	delete(info, "email_verified")
-	list, err := c.fetchList(ctx, strings.TrimSuffix(meta.UserInfoEndpoint, "/")+emailsPath, t)
+	list, err := c.fetchList(ctx, strings.TrimSuffix(string(meta.UserInfoEndpoint), "/")+emailsPath, t)
 	if err != nil {
 		c.cfg.Logger.Warn("the list of e-mail addresses could not be read", "issuer", c.cfg.Issuer, "error", err)
-		names := map[string]any{"email": emailsPath}
-		others, _ := info[claimNames].(map[string]any)
-		maps.Copy(names, others)
-		info[claimNames] = names
-		return info
+		return elsewhere(info, "email", emailsPath)
 	}
 	for _, item := range list {
 		entry, _ := item.(map[string]any)

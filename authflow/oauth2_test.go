@@ -13,7 +13,11 @@ import (
 // newPlainRP is a relying party at a provider that is plain OAuth 2.0.
 func newPlainRP(t *testing.T, options ...func(*authflow.Config)) rp {
 	t.Helper()
-	p := testop.Start(t)
+	return newPlainRPAt(t, testop.Start(t), options...)
+}
+
+func newPlainRPAt(t *testing.T, p *testop.Provider, options ...func(*authflow.Config)) rp {
+	t.Helper()
 	p.Set(func(b *testop.Behaviour) { b.PlainOAuth = true })
 	plain := func(cfg *authflow.Config) {
 		cfg.SubjectFrom, cfg.UserInfoEmails, cfg.NoDiscovery = "id", true, true

@@ -37,7 +37,11 @@ func (c *Client) pushes(meta *metadata) bool {
 // once per attempt, so that each request_uri is used once. The code is bound to key
 // by a proof, unless that is nil (RFC 9449 10.1).
 func (c *Client) push(ctx context.Context, meta *metadata, parameters map[string]string, key *DPoPKey) (map[string]string, error) {
-	if meta.PAREndpoint == "" {
+	endpoint, err := c.usable("pushed_authorization_request_endpoint", meta.PAREndpoint, ReasonPARMissing)
+	if err != nil {
+		return nil, err
+	}
+	if endpoint == "" {
 		return nil, NewError(ReasonPARMissing, errors.New("the metadata has no pushed_authorization_request_endpoint"))
 	}
 	form, left := url.Values{}, make(map[string]string)
@@ -50,7 +54,7 @@ func (c *Client) push(ctx context.Context, meta *metadata, parameters map[string
 		}
 	}
 	body, err := proving(c, key, &c.nonces, secret.String{}, func(client *http.Client) ([]byte, error) {
-		return c.post(ctx, client, meta, meta.PAREndpoint, form, ReasonPARRefused)
+		return c.post(ctx, client, meta, endpoint, form, ReasonPARRefused)
 	})
 	if err != nil {
 		return nil, err

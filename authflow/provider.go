@@ -119,6 +119,10 @@ type Config struct {
 	// endpoint, each with its word whether it is the primary one and verified
 	// (GitHub: /user/emails). It counts with SubjectFrom alone.
 	UserInfoEmails bool
+	// UserInfoGroups says that organisations and teams stand in lists below the UserInfo
+	// endpoint (GitHub: /user/orgs, /user/teams); they become the claim groups, where it
+	// is needed. It counts with SubjectFrom alone.
+	UserInfoGroups bool
 	// ClaimSources are the issuers whose claims count where the provider says that
 	// a claim stands elsewhere (OIDC Core 5.6.2): aggregated ones if one of them has
 	// signed them, distributed ones if they are also at the origin of one. Their
@@ -216,6 +220,9 @@ func withDefaults(cfg Config) Config {
 	cfg.ParametersFromRequest = slices.Clone(cfg.ParametersFromRequest)
 	return cfg.withProfile()
 }
+
+// Check tells what [New] would refuse in a configuration, and makes nothing.
+func (cfg Config) Check() error { return withDefaults(cfg).validate() }
 
 // validate names the first value that cannot be right.
 func (cfg Config) validate() error {

@@ -206,7 +206,7 @@ func TestPARRefuses(t *testing.T) {
 		}, authflow.ReasonPARMissing, authflow.Internal},
 		"SEC-113 an endpoint on http": {func(_ *testop.Provider, b *testop.Behaviour) {
 			b.Discovery = testop.Edit{"pushed_authorization_request_endpoint": "http://evil.example/"}
-		}, authflow.ReasonDiscovery, authflow.Unavailable},
+		}, authflow.ReasonPARMissing, authflow.Internal},
 		"RFC 9126 2.3 invalid_request": {func(_ *testop.Provider, b *testop.Behaviour) { b.PushError = "invalid_request" }, authflow.ReasonPARRefused, authflow.Provider},
 		"another method of client authentication": {
 			func(_ *testop.Provider, b *testop.Behaviour) { b.OnlyClientAuth = "client_secret_post" }, authflow.ReasonPARRefused, authflow.Provider,

@@ -32,10 +32,11 @@ func (c *Client) Revoke(ctx context.Context, req RevokeRequest) error {
 	if err != nil {
 		return err
 	}
-	if meta.RevocationEndpoint == "" {
-		return nil
+	endpoint, err := c.usable("revocation_endpoint", meta.RevocationEndpoint, ReasonRevocation)
+	if err != nil || endpoint == "" {
+		return err
 	}
-	_, err = c.post(ctx, c.http, meta, meta.RevocationEndpoint, url.Values{
+	_, err = c.post(ctx, c.http, meta, endpoint, url.Values{
 		"token":           {token.Reveal()},
 		"token_type_hint": {hint},
 	}, ReasonRevocation)

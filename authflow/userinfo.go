@@ -29,13 +29,17 @@ func (c *Client) withUserInfo(ctx context.Context, claims Claims, subject string
 	if err != nil {
 		return nil, err
 	}
-	if meta.UserInfoEndpoint == "" {
+	endpoint, err := c.usable("userinfo_endpoint", meta.UserInfoEndpoint, ReasonUserInfoMissing)
+	if err != nil {
+		return nil, err
+	}
+	if endpoint == "" {
 		if c.cfg.UserInfo == UserInfoRequired {
 			return nil, NewError(ReasonUserInfoMissing, errors.New("the provider has no userinfo_endpoint"))
 		}
 		return claims, nil
 	}
-	info, err := c.fetchUserInfo(ctx, meta.UserInfoEndpoint, t)
+	info, err := c.fetchUserInfo(ctx, endpoint, t)
 	if err != nil {
 		return nil, err
 	}

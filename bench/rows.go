@@ -191,14 +191,14 @@ func (b *bench) credential(ctx context.Context, k kind) (credential, error) {
 }
 
 // signIn signs somebody in whose Cookie header has the size that is wanted. What
-// fills it is found by trying: of each byte in a session about 16/9 stand in the
-// cookie, since it is encoded in base64 twice.
+// fills it is found by trying: of each letter that is drawn at random about 4/3 stand
+// in the cookie, since it is compressed, and encoded in base64 twice.
 func (b *bench) signIn(ctx context.Context, k kind) (string, error) {
 	filler := 0
 	for range 4 {
 		claims := testop.Edit{"groups": groups(k.groups)}
 		if filler > 0 {
-			claims["filler"] = strings.Repeat("x", filler)
+			claims["filler"] = randomText(filler)
 		}
 		b.provider.Set(func(behaviour *testop.Behaviour) {
 			behaviour.IDToken = claims
@@ -212,7 +212,7 @@ func (b *bench) signIn(ctx context.Context, k kind) (string, error) {
 		if k.cookie == 0 || missing <= 0 || missing < k.cookie/20 {
 			return cookie, nil
 		}
-		filler += max(1, missing*9/16)
+		filler += max(1, missing*3/4)
 	}
 	return "", errors.New("the cookie does not become as large as it should")
 }

@@ -33,6 +33,7 @@ type App struct {
 	ctx       caddy.Context
 	logger    *zap.Logger
 	slogger   *slog.Logger
+	counters  *counters
 	durable   *durable
 	providers []*provider
 	load      string // tells this loading of the configuration from others
@@ -78,6 +79,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.users = make(map[string]*provider)
 	a.domains = make(map[string]sessionTerms)
 	var err error
+	if a.counters, err = newCounters(ctx.GetMetricsRegistry()); err != nil {
+		return err
+	}
 	if a.durable, err = acquireDurable(ctx.Storage(), a.logger); err != nil {
 		return err
 	}

@@ -220,6 +220,7 @@ func (g *Gate) refresh(ctx context.Context, p *provider, s *session.Session) err
 	if err == nil {
 		err = g.applyGrant(p, s, grant, g.now())
 	}
+	g.counters.refresh(p.name, err)
 	if err == nil {
 		// One that did not bring what is lacking will not bring it the next time.
 		s.Incomplete = g.lacks(p, s)

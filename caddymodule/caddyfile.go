@@ -23,6 +23,7 @@ func init() {
 //
 //	gatehouse {
 //		provider [<name>] {
+//			display_name  <text>
 //			preset        oidc|google|oauth2|github
 //			issuer        <URL>
 //			client_id     <id>
@@ -91,7 +92,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 				return d.ArgErr()
 			}
 			app.Session = new(SessionConfig)
-			return parseBlock(d, sessionWords(app.Session))
+			return parseSession(d, app.Session)
 		}},
 	})
 	if err != nil {
@@ -117,14 +118,14 @@ func parseProvider(d *caddyfile.Dispenser, app *App) error {
 	if err := parseBlock(d, providerWords(provider)); err != nil {
 		return err
 	}
-	if err := provider.checkProfile(); err != nil {
-		return d.WrapErr(err)
-	}
 	issuer := cmp.Or(provider.Issuer, presets[provider.Preset].issuer)
 	for _, needed := range []struct{ word, value string }{{"issuer", issuer}, {"client_id", provider.ClientID}} {
 		if needed.value == "" {
 			return d.Errf("provider %s needs %s", provider.name(), needed.word)
 		}
+	}
+	if err := provider.check(); err != nil {
+		return d.WrapErr(err)
 	}
 	app.Providers = append(app.Providers, provider)
 	return nil
@@ -134,6 +135,7 @@ func parseProvider(d *caddyfile.Dispenser, app *App) error {
 // block of a site that names an issuer.
 func providerWords(p *ProviderConfig) vocabulary {
 	return vocabulary{
+		"display_name":  one(&p.DisplayName),
 		"preset":        oneOf(&p.Preset, presetNames()...),
 		"issuer":        one(&p.Issuer),
 		"client_id":     one(&p.ClientID),
@@ -180,6 +182,17 @@ func providerWords(p *ProviderConfig) vocabulary {
 			return nil
 		}},
 	}
+}
+
+// parseSession reads a block of session settings.
+func parseSession(d *caddyfile.Dispenser, s *SessionConfig) error {
+	if err := parseBlock(d, sessionWords(s)); err != nil {
+		return err
+	}
+	if err := s.check(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
 }
 
 func sessionWords(s *SessionConfig) vocabulary {

@@ -150,11 +150,12 @@ func checkGate(h httpcaddyfile.Helper, gate *Gate) error {
 		if gate.Provider.ClientID == "" {
 			return h.Errf("%s needs client_id", gate.Provider.Issuer)
 		}
-		if err := gate.Provider.checkProfile(); err != nil {
+		if err := gate.Provider.check(); err != nil {
 			return h.WrapErr(err)
 		}
 	} else if len(global.Providers) == 0 && gate.Users == "" {
-		return h.Err("no provider: write the issuer's URL behind gatehouse, or a provider into the global option gatehouse")
+		return h.Err("no provider: write the issuer's URL behind gatehouse, or a provider into the global option gatehouse. " +
+			"An issuer behind another gatehouse is of that one alone: where two need it, it belongs into the global option")
 	}
 	for _, name := range gate.Providers {
 		if global.provider(name) == nil {
@@ -163,6 +164,9 @@ func checkGate(h httpcaddyfile.Helper, gate *Gate) error {
 	}
 	if gate.Session != nil && global.Session != nil {
 		return h.Err("session stands in the global option gatehouse already; the two are never merged")
+	}
+	if err := gate.checkWords(global); err != nil {
+		return h.WrapErr(err)
 	}
 	return nil
 }
@@ -200,7 +204,7 @@ func parseSiteSession(d *caddyfile.Dispenser, g *GateConfig) error {
 		return d.ArgErr()
 	}
 	g.Session = new(SessionConfig)
-	return parseBlock(d, sessionWords(g.Session))
+	return parseSession(d, g.Session)
 }
 
 func parseBearer(d *caddyfile.Dispenser, g *GateConfig) error {
@@ -322,6 +326,9 @@ func ruleArguments(h httpcaddyfile.Helper, d *caddyfile.Dispenser) (caddy.Module
 		line.Next()
 		matchers, _, err = h.WithDispenser(line).MatcherToken()
 		if err != nil {
+			return nil, nil, d.WrapErr(err)
+		}
+		if err := checkMatcher(matchers); err != nil {
 			return nil, nil, d.WrapErr(err)
 		}
 		args = args[1:]

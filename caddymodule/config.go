@@ -15,6 +15,10 @@ type ProviderConfig struct {
 	// Default: "default".
 	Name string `json:"name,omitempty"`
 
+	// What people know the provider as, on the pages: up to 64 characters.
+	// Default: the provider's name.
+	DisplayName string `json:"display_name,omitempty"`
+
 	// What is known of this kind of provider: "oidc", "google", "oauth2" (it
 	// issues no ID token, and userinfo says who somebody is) or "github".
 	// Default: "oidc". It is never guessed from the name.

@@ -172,7 +172,11 @@ func complete(caddyfile string) string {
 		caddyfile = strings.ReplaceAll(caddyfile, "\n\t\n", "\n\n")
 	}
 	if !globalBlock.MatchString(caddyfile) && !strings.HasPrefix(caddyfile, "#") {
-		caddyfile = exampleProvider + caddyfile
+		global := exampleProvider
+		if !strings.Contains(caddyfile, "partners") { // with one provider rules need no provider's name
+			global = global[:strings.Index(global, "\t\tprovider partners")] + "\t}\n}\n\n"
+		}
+		caddyfile = global + caddyfile
 	}
 	return caddyfile
 }

@@ -50,13 +50,14 @@ func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, n
 	if len(g.providers) == 0 && isSignInEndpoint(name) {
 		name = ""
 	}
+	if isCallback(name) {
+		return g.serveCallback(w, r, v)
+	}
 	switch name {
 	case "auth":
 		return g.serveAuth(w, r, v, "")
 	case "login", "start", "sign_in":
 		return g.serveLogin(w, r, v)
-	case "callback":
-		return g.serveCallback(w, r, v)
 	case "logout", "sign_out":
 		return g.serveLogout(w, r, v)
 	case "signed-out":
@@ -149,6 +150,7 @@ type loginOptions struct {
 	providers []*provider
 	prompt    string
 	loginHint string
+	issuer    string // of a sign-in that somebody else began (OIDC Core 4)
 	form      []byte // the handle of a form that waits for the sign-in
 	// query is that of a sign-in on purpose, and parameters what of it the provider
 	// gets (param_from_request).
@@ -191,7 +193,7 @@ func (g *Gate) begin(w http.ResponseWriter, r *http.Request, v *visit, p *provid
 	var tooLarge error
 	for _, returnTo := range []string{o.returnTo, path, "/"} {
 		attempt, location, err := p.client.Begin(r.Context(), authflow.AuthorizationRequest{
-			Provider: p.name, RedirectURI: v.redirectURI(), ReturnTo: returnTo, Prompt: o.prompt, LoginHint: o.loginHint,
+			Provider: p.name, RedirectURI: v.origin.String() + v.callback(p), ReturnTo: returnTo, Prompt: o.prompt, LoginHint: o.loginHint,
 			ACRValues: v.stepUp.acr, MaxAge: v.stepUp.maxAge, Parameters: o.parameters,
 		})
 		if err != nil {
@@ -213,7 +215,13 @@ func redirect(w http.ResponseWriter, location string) error {
 	return nil
 }
 
-// serveCallback takes the authorization response.
+// isCallback reports an endpoint at which some provider may answer.
+func isCallback(name string) bool {
+	return name == "callback" || strings.HasPrefix(name, "callback/")
+}
+
+// serveCallback takes the authorization response. Whether it came to the address
+// that its attempt was begun with, [authflow.Client.Finish] compares.
 func (g *Gate) serveCallback(w http.ResponseWriter, r *http.Request, v *visit) error {
 	// The code and the state stand in the address: out of the access log with it.
 	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
@@ -239,7 +247,7 @@ func (g *Gate) serveCallback(w http.ResponseWriter, r *http.Request, v *visit) e
 		return g.fail(w, r, v, problem(authflow.BadRequest, ReasonUnknownProvider, "This site knows no such provider any more.", nil))
 	}
 	grant, err := p.client.Finish(r.Context(), authflow.FinishRequest{
-		Attempt: attempt, Response: response, RedirectURI: v.redirectURI(), NeededClaims: g.neededPaths(p),
+		Attempt: attempt, Response: response, RedirectURI: v.origin.String() + originalURL(r).Path, NeededClaims: g.neededPaths(p),
 	})
 	if err != nil {
 		return g.fail(w, r, v, err)
@@ -253,7 +261,7 @@ func (g *Gate) serveCallback(w http.ResponseWriter, r *http.Request, v *visit) e
 func (g *Gate) strayCallback(w http.ResponseWriter, r *http.Request, v *visit, state string, attempt *authflow.Attempt, err error) error {
 	if r.Method == http.MethodPost && asProblem(err).Kind == authflow.BadRequest {
 		// The POST of another site brings no session; a GET does, and says the rest.
-		return redirect(w, v.endpoint("callback")+"?state="+url.QueryEscape(state))
+		return redirect(w, originalURL(r).EscapedPath()+"?state="+url.QueryEscape(state))
 	}
 	if _, notSignedIn := v.load(r); notSignedIn != nil || asProblem(err).Kind != authflow.BadRequest {
 		return g.fail(w, r, v, err)
@@ -294,6 +302,7 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, v *visit, p *provi
 	if err := g.keepFinished(w, r, v); err != nil {
 		return g.fail(w, r, v, sessionProblem(err))
 	}
+	g.counters.signedIn(p.name)
 	g.logger.Info("signed in", zap.String("provider", p.name), zap.String("subject", s.Subject), zap.String("host", v.origin.host))
 	g.outwaitLogout(r, live.Session())
 	if g.cookies.SameSite == http.SameSiteStrictMode {

@@ -129,6 +129,7 @@ func (g *Gate) fail(w http.ResponseWriter, r *http.Request, v *visit, err error)
 		result = outcomes[authflow.Internal]
 	}
 	id := requestID(r)
+	g.counters.refuse(p.Reason)
 	if entry := g.logger.Check(result.level, "refused"); entry != nil {
 		entry.Write(
 			zap.String("reason", string(p.Reason)), zap.Int("status", result.status), zap.Error(p.Err),

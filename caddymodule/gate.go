@@ -26,6 +26,7 @@ type Gate struct {
 	app             *App
 	now             func() time.Time
 	logger          *zap.Logger
+	counters        *counters
 	matchers        caddyhttp.MatcherSets
 	public          caddyhttp.MatchPath
 	providers       []*provider // at which people sign in

@@ -22,6 +22,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 		return err
 	}
 	g.app = app.(*App)
+	g.counters = g.app.counters
 	for _, step := range []func(caddy.Context) error{
 		g.provisionWords, g.provisionMatchers, g.provisionProviders, g.provisionBearer, g.provisionUsers, g.provisionRules, g.provisionRequire,
 		g.provisionHeaders, g.provisionForward, g.provisionOrigins, g.provisionSession, g.provisionPages,
@@ -34,6 +35,11 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 }
 
 func (g *Gate) provisionMatchers(ctx caddy.Context) error {
+	for _, match := range g.Match {
+		if err := checkMatcher(match); err != nil {
+			return err
+		}
+	}
 	if len(g.Match) > 0 {
 		loaded, err := ctx.LoadModule(g, "Match")
 		if err != nil {
@@ -43,6 +49,10 @@ func (g *Gate) provisionMatchers(ctx caddy.Context) error {
 			return err
 		}
 	}
+	return g.provisionPublic(ctx)
+}
+
+func (g *Gate) provisionPublic(ctx caddy.Context) error {
 	for _, pattern := range g.Public {
 		if pattern != "*" && !strings.HasPrefix(pattern, "/") {
 			return fmt.Errorf("public: %q does not begin with a slash", pattern)
@@ -103,13 +113,13 @@ func (g *Gate) provisionRules(ctx caddy.Context) error {
 		}
 	}
 	for _, r := range slices.Concat(g.allow, g.deny) {
-		if err := g.checkProviderOf(r); err != nil {
+		if err := errors.Join(g.checkProviderOf(r), g.checkGroups(r)); err != nil {
 			return err
 		}
 	}
 	for _, p := range g.providers {
 		if p.public && len(g.Allow) == 0 {
-			return fmt.Errorf("anybody can have an account at %s: say who may pass (allow email_domain ...), or write allow any", p.client.Issuer())
+			return errPublicIssuer(p.client.Issuer())
 		}
 	}
 	return nil
@@ -310,7 +320,7 @@ func (g *Gate) provisionSession(ctx caddy.Context) error {
 	if g.sessionConfig.InsecureHTTP {
 		g.logger.Warn("insecure_http: sessions travel unencrypted; whoever can read the network can use them")
 	}
-	return g.checkProfiles()
+	return errors.Join(g.checkProfiles(), g.checkFormPost(g.app))
 }
 
 func (g *Gate) provisionPages(caddy.Context) error {

@@ -22,8 +22,11 @@ func (g *Gate) initiate(r *http.Request, v *visit, o *loginOptions) error {
 	if err != nil {
 		return err
 	}
-	o.loginHint = initiation.LoginHint
-	o.providers = slices.DeleteFunc(slices.Clone(g.providers), func(p *provider) bool { return p.client.Issuer() != initiation.Issuer })
+	o.issuer, o.loginHint = initiation.Issuer, initiation.LoginHint
+	chosen := r.URL.Query().Get("provider") // on a page of ours: an issuer may have several clients here
+	o.providers = slices.DeleteFunc(slices.Clone(g.providers), func(p *provider) bool {
+		return p.client.Issuer() != initiation.Issuer || chosen != "" && p.name != chosen
+	})
 	if len(o.providers) == 0 {
 		return problem(authflow.BadRequest, ReasonUnknownProvider, "This site knows no such provider.", fmt.Errorf("iss is %.256q", initiation.Issuer))
 	}
@@ -34,6 +37,18 @@ func (g *Gate) initiate(r *http.Request, v *visit, o *loginOptions) error {
 		return problem(authflow.BadRequest, ReasonReturnRefused, "The address to return to is not one of this site.", err)
 	}
 	return nil
+}
+
+// again is the address at which a sign-in begins anew, with what it was asked for.
+func (o loginOptions) again(v *visit, more []string) string {
+	if o.issuer == "" {
+		return v.loginURL(o.returnTo, more...)
+	}
+	more = append(more, "iss", o.issuer, "target_link_uri", o.returnTo)
+	if o.loginHint != "" {
+		more = append(more, "login_hint", o.loginHint)
+	}
+	return v.loginURL("", more...)
 }
 
 // isLoginNavigation is authflow.IsNavigation for the endpoint `login`, which takes

@@ -81,6 +81,7 @@ type page struct {
 	RequestID string
 
 	User    string // who is signed in, if anybody
+	At      string // the provider's name, if there are several
 	Email   string
 	Groups  []string
 	Expires string
@@ -95,7 +96,7 @@ type page struct {
 	Choices  []choice
 }
 
-// choice is one provider of the chooser.
+// choice is one provider of the chooser, by its display name.
 type choice struct{ Name, URL string }
 
 // render writes a page. A template of the user's that fails is an error, and
@@ -145,7 +146,7 @@ func (g *Gate) errorPage(w http.ResponseWriter, r *http.Request, v *visit, statu
 	again, retry := "/", "/"
 	name, ours := g.endpoint(r)
 	// A POST of another site brings people here too: form_post, OIDC Core 4.
-	person := r.Method == http.MethodGet || ours && (name == "callback" || name == "login")
+	person := r.Method == http.MethodGet || ours && (isCallback(name) || name == "login")
 	if !ours {
 		again = v.policy().OwnTarget(originalTarget(r))
 		retry = again
@@ -199,7 +200,7 @@ func (g *Gate) chooserPage(w http.ResponseWriter, r *http.Request, v *visit, o l
 				more = append(more, name, passed[name])
 			}
 		}
-		p.Choices = append(p.Choices, choice{Name: provider.name, URL: v.loginURL(o.returnTo, more...)})
+		p.Choices = append(p.Choices, choice{Name: provider.displayName, URL: o.again(v, more)})
 	}
 	return g.render(w, v, http.StatusOK, "chooser.html", p)
 }
@@ -236,8 +237,12 @@ func (g *Gate) serveSession(w http.ResponseWriter, r *http.Request, v *visit) er
 	}
 	who := &identity{session: live.Session(), provider: provider, prefixed: len(g.speakers) > 1}
 	groups := who.values("groups", false)
+	at := ""
+	if len(g.providers) > 1 {
+		at = provider.displayName
+	}
 	return g.render(w, v, http.StatusOK, "session.html", page{
-		Title: "Your session", User: who.user(), Email: who.email(), Groups: groups,
+		Title: "Your session", User: who.user(), At: at, Email: who.email(), Groups: groups,
 		Expires: live.Session().Expires.UTC().Format("2 January 2006, 15:04 UTC"),
 		Another: v.loginURL("/", "prompt", "select_account"), SignOut: v.endpoint("logout"),
 	})

@@ -3,7 +3,11 @@ package caddymodule
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
 )
@@ -20,6 +24,9 @@ type preset struct {
 	endpoints map[string]string
 	// emails: addresses stand in a list below the userinfo endpoint.
 	emails bool
+	// groupsScope is the scope with which organisations and teams can be read, in lists
+	// below the userinfo endpoint.
+	groupsScope string
 	// claims are names that rules and headers use, and what they are called there.
 	claims map[string]string
 }
@@ -39,13 +46,69 @@ var presets = map[string]preset{
 			"token":         "https://github.com/login/oauth/access_token",
 			"userinfo":      "https://api.github.com/user",
 		},
-		emails: true,
-		claims: map[string]string{"preferred_username": "login"},
+		emails:      true,
+		groupsScope: "read:org",
+		claims:      map[string]string{"preferred_username": "login"},
 	},
 }
 
 // presetNames are the values that preset takes.
 func presetNames() []string { return slices.Sorted(maps.Keys(presets)) }
+
+// tenantTemplate are issuers at Microsoft that issue nothing: the metadata there, and
+// each ID token, name the tenant of the person instead.
+var tenantTemplate = regexp.MustCompile(`^https://login\.(?:partner\.)?microsoftonline\.(?:com|us|cn)/(?:common|organizations|consumers)(?:/|$)`)
+
+// checkIssuer refuses an issuer by which nobody could sign in.
+func checkIssuer(issuer string) error {
+	if tenantTemplate.MatchString(issuer) {
+		return fmt.Errorf("issuer: %s issues no tokens, each tenant does: write https://login.microsoftonline.com/<tenant id>/v2.0 "+
+			"(personal accounts are 9188040d-6c67-4c5b-b112-36a304b66dad), a provider for each", issuer)
+	}
+	return nil
+}
+
+// maxDisplayName is the longest name of a provider that a page shows, in characters.
+const maxDisplayName = 64
+
+// checkDisplayName refuses a name that no page could show.
+func (c *ProviderConfig) checkDisplayName() error {
+	if utf8.RuneCountInString(c.DisplayName) > maxDisplayName {
+		return fmt.Errorf("display_name has more than %d characters", maxDisplayName)
+	}
+	if c.DisplayName != "" && (strings.TrimSpace(c.DisplayName) == "" || strings.ContainsFunc(c.DisplayName, func(r rune) bool { return !unicode.IsPrint(r) })) {
+		return fmt.Errorf("display_name %q is blank, or has characters that cannot be shown", c.DisplayName)
+	}
+	return nil
+}
+
+// groupless reports a provider of which no groups can be known, since the scope for
+// them is not asked for.
+func (c *ProviderConfig) groupless() bool {
+	known := presets[c.Preset]
+	scopes := c.Scopes
+	if len(scopes) == 0 {
+		scopes = known.scopes
+	}
+	return known.groupsScope != "" && !slices.ContainsFunc(scopes, func(scope string) bool {
+		return holdsPlaceholder(scope) || slices.Contains(strings.Fields(scope), known.groupsScope)
+	}) && !slices.ContainsFunc(c.Claim, func(m ClaimMapping) bool { return m.Name == "groups" })
+}
+
+// checkGroups refuses a rule on groups that nobody can have: as allow it would fit
+// nobody, and as deny, which is worse, nobody either.
+func (g *Gate) checkGroups(r rule) error {
+	for _, p := range g.speakers {
+		of := r.expression != nil && len(g.speakers) == 1 && slices.Contains(r.expression.reads, "groups")
+		for _, group := range r.claims["groups"] {
+			of = of || len(g.speakers) == 1 || strings.HasPrefix(group, p.name+":")
+		}
+		if of && p.groupless {
+			return fmt.Errorf("the rule on groups: provider %s tells them with the scope read:org, which is not asked for", p.name)
+		}
+	}
+	return nil
+}
 
 // provisionPreset fills in what the preset knows and the configuration does not
 // say, once the rest is there. Of a provider that is plain OAuth 2.0 nothing is
@@ -66,6 +129,7 @@ func (c *ProviderConfig) provisionPreset(known preset, config *authflow.Config) 
 		}
 	}
 	config.NoDiscovery, config.UserInfoEmails = true, known.emails
+	config.UserInfoGroups = known.groupsScope != "" && slices.Contains(config.Scopes, known.groupsScope)
 	if c.UserInfo == "off" || c.UserInfo == "on_missing_claims" {
 		return fmt.Errorf("userinfo: %s, but with preset %s userinfo alone says who somebody is", c.UserInfo, c.Preset)
 	}

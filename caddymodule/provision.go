@@ -24,6 +24,7 @@ import (
 // provider is a ProviderConfig that has been provisioned.
 type provider struct {
 	name         string
+	displayName  string // what people know it as
 	client       *authflow.Client
 	profile      string
 	userClaim    string
@@ -37,6 +38,8 @@ type provider struct {
 	public bool
 	// plain: it is OAuth 2.0 without OpenID Connect, and issues no ID tokens.
 	plain bool
+	// groupless: it would tell groups, and is not asked for the scope.
+	groupless bool
 	// dpop: its tokens are bound to a key of the session.
 	dpop bool
 	// refreshInterval is when a session is refreshed whatever its access token says;
@@ -47,9 +50,6 @@ type provider struct {
 // publicIssuers let anybody have an account.
 var publicIssuers = []string{
 	"https://accounts.google.com",
-	"https://login.microsoftonline.com/common/",
-	"https://login.microsoftonline.com/organizations/",
-	"https://login.microsoftonline.com/consumers/",
 	"https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/", // personal accounts
 	"https://appleid.apple.com",
 	"https://github.com/",
@@ -103,7 +103,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	if !exists {
 		return nil, fmt.Errorf("provider %s: no preset %q; there are %s", c.name(), c.Preset, strings.Join(presetNames(), ", "))
 	}
-	if err := c.checkProfile(); err != nil {
+	if err := cmp.Or(c.checkProfile(), c.checkDisplayName()); err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
 	}
 	written, err := json.Marshal(c) // loading a module takes it out of the configuration
@@ -125,14 +125,15 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 	}
 	config.Logger = a.slogger
 	p := &provider{
-		name:         c.name(),
-		profile:      c.Profile,
-		userClaim:    "sub",
-		emailTrusted: c.InsecureUnverifiedEmail,
-		paths:        make(map[string]string),
-		public:       isPublicIssuer(config.Issuer) || isPublicIssuer(config.Endpoints["authorization"]),
-		plain:        config.SubjectFrom != "",
-
+		name:            c.name(),
+		displayName:     cmp.Or(c.DisplayName, c.name()),
+		profile:         c.Profile,
+		userClaim:       "sub",
+		emailTrusted:    c.InsecureUnverifiedEmail,
+		paths:           make(map[string]string),
+		public:          isPublicIssuer(config.Issuer) || isPublicIssuer(config.Endpoints["authorization"]),
+		plain:           config.SubjectFrom != "",
+		groupless:       c.groupless(),
 		refreshInterval: time.Duration(c.RefreshInterval),
 	}
 	maps.Copy(p.paths, known.claims)
@@ -209,6 +210,9 @@ func (c *ProviderConfig) client(known preset) (authflow.Config, error) {
 			return config, err
 		}
 		*field.target = value
+	}
+	if err := checkIssuer(config.Issuer); err != nil {
+		return config, err
 	}
 	for _, scope := range c.Scopes {
 		resolved, err := resolve("scopes", scope)
@@ -322,8 +326,17 @@ func (a *App) acquireClient(c *ProviderConfig, written []byte, config authflow.C
 	return client.(pooledClient).Client, nil
 }
 
-// provision is the one place where session settings become the session package's.
+// provision is settings, for whose lifetime keys are kept.
 func (c *SessionConfig) provision(d *durable) (session.Config, error) {
+	config, err := c.settings()
+	if err == nil {
+		d.keys.retain(config.Lifetime)
+	}
+	return config, err
+}
+
+// settings is the one place where session settings become the session package's.
+func (c *SessionConfig) settings() (session.Config, error) {
 	name, err := resolveOptional("cookie_name", c.CookieName)
 	if err != nil {
 		return session.Config{}, err
@@ -362,8 +375,7 @@ func (c *SessionConfig) provision(d *durable) (session.Config, error) {
 	default:
 		return config, fmt.Errorf("session: cookie_same_site: %q is none of lax, strict, none", c.CookieSameSite)
 	}
-	d.keys.retain(config.Lifetime)
-	return config, nil
+	return config, config.Cookie.Check()
 }
 
 // siteURL checks an URL that is ours to send browsers to.

@@ -49,6 +49,9 @@ func loadMatchers(ctx caddy.Context, owner any, match caddy.ModuleMap) (caddyhtt
 	if len(match) == 0 {
 		return nil, nil
 	}
+	if err := checkMatcher(match); err != nil {
+		return nil, err
+	}
 	loaded, err := ctx.LoadModule(owner, "Match")
 	if err != nil {
 		return nil, fmt.Errorf("matcher of a rule: %w", err)

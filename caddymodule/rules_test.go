@@ -81,6 +81,7 @@ func TestExpression(t *testing.T) {
 	claims := map[string]any{
 		"groups": []any{"ops", "staff"}, "level": "3", "realm_access": map[string]any{"roles": []any{"admin"}},
 		"email": "a@example.com", "email_verified": true, "absent": nil,
+		"urn:zitadel:iam:org:project:roles": map[string]any{"ops": map[string]any{"1": "example.com"}},
 	}
 	for _, tt := range []struct {
 		text  string
@@ -96,6 +97,8 @@ func TestExpression(t *testing.T) {
 		{text: `claims.absent == "x"`, fails: true, needs: "absent"},
 		{text: `user == "4711" && provider == "github"`, want: true},
 		{text: `claims.level == 3`, want: false, needs: "level"},
+		{text: `"ops" in claims["urn:zitadel:iam:org:project:roles"]`, want: true, needs: "urn:zitadel:iam:org:project:roles"},
+		{text: `"admin" in claims["urn:zitadel:iam:org:project:roles"]`, needs: "urn:zitadel:iam:org:project:roles"},
 	} {
 		t.Run(tt.text, func(t *testing.T) {
 			var needs string

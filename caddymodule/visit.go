@@ -137,7 +137,7 @@ func (v *visit) demand(g *Gate) error {
 	both := slices.DeleteFunc(slices.Clone(v.demanded), func(p *provider) bool { return !slices.ContainsFunc(g.providers, p.same) })
 	if len(both) == 0 {
 		return problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.",
-			fmt.Errorf("two gatehouse directives on one request name different providers; nobody could pass both"))
+			fmt.Errorf("two gatehouse directives on one request name different providers; nobody could pass both (one without issuer and names means those of the global option, not that of another directive)"))
 	}
 	v.demanded = both
 	return nil
@@ -241,8 +241,15 @@ func (v *visit) policy() authflow.ReturnPolicy {
 // endpoint is the path of one of our endpoints, as browsers see it.
 func (v *visit) endpoint(name string) string { return v.gate.basePath + "/" + name }
 
-// redirectURI is where providers send the browser back to (RFC 6749 3.1.2).
-func (v *visit) redirectURI() string { return v.origin.String() + v.endpoint("callback") }
+// callback is the endpoint at which a provider answers. Where there are several, each
+// has its own, so that none can have the answer of another taken for its own: an
+// attempt ends at the one that it was begun with (RFC 9700 4.4.2.2).
+func (v *visit) callback(p *provider) string {
+	if of := v.gate.providers; len(of) == 1 && of[0].same(p) {
+		return v.endpoint("callback")
+	}
+	return v.endpoint("callback/" + p.name)
+}
 
 // anotherURL is where somebody signs in with another account, at the one provider
 // that counts here, if there is but one.

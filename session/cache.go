@@ -16,6 +16,7 @@ type opened struct {
 	payload []byte   // what was sealed: a session's handle, or a last use
 	data    []byte   // the encoded session that the handle led to
 	session *Session // decoded from data
+	whole   bool     // the payload alone leads to data: no store is asked
 
 	seen atomic.Pointer[seen] // nil: the store did not say that session is the newest
 }

@@ -76,8 +76,8 @@ type Scope struct {
 	BasePath string // where our endpoints are, without a slash at its end; default "/oauth2"
 }
 
-// check tells what browsers would refuse.
-func (c CookieConfig) check() error {
+// Check tells what browsers would refuse: [ErrCookie].
+func (c CookieConfig) Check() error {
 	const letters = "abcdefghijklmnopqrstuvwxyz"
 	if strings.Trim(c.name(), letters+strings.ToUpper(letters)+"0123456789-_") != "" ||
 		strings.HasPrefix(c.Name, hostPrefix) || strings.HasPrefix(c.Name, securePrefix) {

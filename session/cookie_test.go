@@ -78,7 +78,7 @@ func TestClearedAsSet(t *testing.T) {
 				b := newBrowser(t, scope)
 				set := httptest.NewRecorder()
 				large := alice()
-				large.Claims["large"] = strings.Repeat("x", 3000) // two cookies
+				large.Claims["large"] = noise(3000) // two cookies
 				live, err := g.Create(t.Context(), set, Cookies{}, scope, large)
 				if err != nil {
 					t.Fatal(err)
@@ -212,10 +212,10 @@ func TestParts(t *testing.T) {
 func TestTornParts(t *testing.T) {
 	g := newGate(t)
 	large := alice()
-	large.Claims["large"] = strings.Repeat("x", 3000)
+	large.Claims["large"] = noise(3000)
 	one, two := newBrowser(t, app), newBrowser(t, app)
 	g.signIn(one, large)
-	large.Claims["large"] = strings.Repeat("y", 3000)
+	large.Claims["large"] = noise(3000)
 	g.signIn(two, large)
 	small := newBrowser(t, app)
 	g.signIn(small, alice())

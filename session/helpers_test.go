@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -271,4 +272,11 @@ func (f *fragile) Delete(ctx context.Context, handle []byte) error {
 		return err
 	}
 	return f.Store.Delete(ctx, handle)
+}
+
+// noise is a text that no compressor makes smaller.
+func noise(size int) string {
+	text := make([]byte, size)
+	_, _ = rand.Read(text)
+	return string(text)
 }

@@ -152,8 +152,12 @@ func unopened(err error) error {
 
 // lookup asks the store for the session of an opened cookie, and for its last
 // use if the store keeps that. The cookie remembers the answer decoded, for as
-// long as the store has the same.
+// long as the store has the same: for ever, if the handle is all that there is.
 func (m *Manager) lookup(ctx context.Context, q question, cookie *opened) (*opened, time.Time, error) {
+	_, inCookie := m.store.(*cookieStore)
+	if inCookie && cookie.whole {
+		return cookie, time.Time{}, nil
+	}
 	var last *seen // what a store on a server answers
 	if m.server != nil {
 		if known := m.recent(cookie); known != nil {
@@ -188,7 +192,7 @@ func (m *Manager) lookup(ctx context.Context, q question, cookie *opened) (*open
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
-	cookie = &opened{payload: cookie.payload, data: data, session: s}
+	cookie = &opened{payload: cookie.payload, data: data, session: s, whole: inCookie}
 	cookie.seen.Store(last)
 	m.state.opened.put(q, cookie)
 	return cookie, last.use(), nil

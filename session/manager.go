@@ -88,7 +88,7 @@ func NewManager(c Config) (*Manager, error) {
 	if c.Lifetime < 0 || c.IdleTimeout < 0 {
 		return nil, fmt.Errorf("session: negative lifetime %v or idle timeout %v", c.Lifetime, c.IdleTimeout)
 	}
-	if err := c.Cookie.check(); err != nil {
+	if err := c.Cookie.Check(); err != nil {
 		return nil, err
 	}
 	m := &Manager{

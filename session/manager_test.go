@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -59,7 +58,7 @@ func TestSignInAndLoad(t *testing.T) {
 
 func TestCreateRefuses(t *testing.T) {
 	large := alice()
-	large.Claims["large"] = strings.Repeat("x", 6000)
+	large.Claims["large"] = noise(6000)
 	tests := []struct {
 		name   string
 		change func(*Config)
@@ -74,7 +73,7 @@ func TestCreateRefuses(t *testing.T) {
 		{"too large for two cookies (P08)", nil, large, app, ErrTooLarge},
 		{"a little too large for two cookies", func(c *Config) { c.Cookie.Domain = app.Host }, func() *Session {
 			s := alice()
-			s.Claims["large"] = strings.Repeat("x", 4270)
+			s.Claims["large"] = noise(4270)
 			return s
 		}(), app, ErrTooLarge},
 		{"a claim that cannot be stored", nil, &Session{Issuer: "i", Subject: "s", Claims: map[string]any{"x": 1}}, app, ErrEncoding},

@@ -28,11 +28,12 @@ const (
 	revokesSubject                              // an issuer's subject's sessions up to a time
 )
 
-// revoked names what a revocation ends: its kind and the SHA-256 over its
-// length-prefixed parts.
+// revoked names what a revocation ends: its kind, whose it is, and the SHA-256 over
+// its length-prefixed parts.
 type revoked struct {
-	kind revocationKind
-	hash [sha256.Size]byte
+	kind   revocationKind
+	issuer issuerTag // none for one session, whose ID says it all
+	hash   [sha256.Size]byte
 }
 
 // Revocation says that sessions ended before their time. It names nobody in
@@ -49,15 +50,25 @@ type Revocation struct {
 // Until is when the revocation is over: what it ended has expired by then.
 func (r Revocation) Until() time.Time { return r.until }
 
-// revocationVersion is the first byte of an encoded revocation:
+// The versions are the first byte of an encoded revocation:
 //
-//	version (1 byte) kind (1 byte) hash (32 bytes)
+//	version (1 byte) kind (1 byte) [issuer (8 bytes)] hash (32 bytes)
 //	at, until (uvarint seconds) [not-before (uvarint seconds)]
-const revocationVersion = 1
+//
+// The second has an issuer.
+const (
+	revocationVersion         = 1
+	revocationVersionOfIssuer = 2
+)
 
 // MarshalBinary encodes the revocation for a [Journal].
 func (r Revocation) MarshalBinary() ([]byte, error) {
-	encoded := append([]byte{revocationVersion, byte(r.of.kind)}, r.of.hash[:]...)
+	encoded := []byte{revocationVersion, byte(r.of.kind)}
+	if r.of.issuer != (issuerTag{}) {
+		encoded[0] = revocationVersionOfIssuer
+		encoded = append(encoded, r.of.issuer[:]...)
+	}
+	encoded = append(encoded, r.of.hash[:]...)
 	times := []time.Time{r.at, r.until}
 	if r.of.kind == revokesSubject {
 		times = append(times, r.notBefore)
@@ -74,13 +85,19 @@ func (r Revocation) MarshalBinary() ([]byte, error) {
 // DecodeRevocation reads what [Revocation.MarshalBinary] made, and nothing else.
 func DecodeRevocation(data []byte) (Revocation, error) {
 	in := reader{rest: data}
-	if v := in.byte(); in.err == nil && v != revocationVersion {
+	version := in.byte()
+	if v := version; in.err == nil && v != revocationVersion && v != revocationVersionOfIssuer {
 		return Revocation{}, fmt.Errorf("%w: revocation of version %d", ErrEncoding, v)
 	}
 	var r Revocation
 	r.of.kind = revocationKind(in.byte())
 	if r.of.kind < revokesSession || r.of.kind > revokesSubject {
 		in.fail("unknown kind of revocation")
+	}
+	if version == revocationVersionOfIssuer {
+		if in.fill(r.of.issuer[:]); r.of.kind == revokesSession || r.of.issuer == (issuerTag{}) {
+			in.fail("an issuer where there is none")
+		}
 	}
 	in.fill(r.of.hash[:])
 	r.at, r.until = in.time(), in.time()
@@ -94,24 +111,27 @@ func DecodeRevocation(data []byte) (Revocation, error) {
 }
 
 // The revocations of one session, one sid and one subject.
-func ofSessionID(id ID) revoked { return revokedBy(revokesSession, string(id[:])) }
+func ofSessionID(id ID) revoked { return revokedBy(revokesSession, issuerTag{}, string(id[:])) }
 
 func ofIdPSession(issuer, sid string) revoked {
-	return revokedBy(revokesIdPSession, issuer, sid)
+	return revokedBy(revokesIdPSession, tagOf(issuer), issuer, sid)
 }
-func ofSubject(issuer, sub string) revoked { return revokedBy(revokesSubject, issuer, sub) }
 
-func revokedBy(kind revocationKind, parts ...string) revoked {
+func ofSubject(issuer, sub string) revoked {
+	return revokedBy(revokesSubject, tagOf(issuer), issuer, sub)
+}
+
+func revokedBy(kind revocationKind, issuer issuerTag, parts ...string) revoked {
 	var joined []byte
 	for _, part := range parts {
 		joined = appendBytes(joined, part)
 	}
-	return revoked{kind, sha256.Sum256(joined)}
+	return revoked{kind, issuer, sha256.Sum256(joined)}
 }
 
 // The bounds of revocations.
 const (
-	maxRevocations = 100_000          // entries, of about 150 bytes
+	maxRevocations = 100_000          // entries of one issuer, of about 150 bytes
 	journalTimeout = 10 * time.Second // for one Append or List
 	journalRetry   = time.Second      // between two attempts to List
 )
@@ -121,7 +141,7 @@ const (
 type revocations struct {
 	journal Journal
 	feed    *feed // nil: nothing is shared with other processes
-	entries *ledger[revoked, noted]
+	entries *byIssuer
 
 	untold  atomic.Bool // the shared memory did not take one, although it may answer
 	ready   atomic.Bool // the journal was read
@@ -131,7 +151,7 @@ type revocations struct {
 }
 
 func newRevocations(journal Journal) *revocations {
-	return &revocations{journal: journal, entries: newLedger[revoked, noted](maxRevocations)}
+	return &revocations{journal: journal, entries: newByIssuer(maxRevocations)}
 }
 
 // noted is a revocation that counts here.
@@ -176,7 +196,7 @@ func (r *revocations) add(ctx context.Context, rev Revocation, now time.Time) er
 // now, with whether journal and shared memory have all that it says. Of two for
 // one thing the later not-before and the later end count.
 func (r *revocations) remember(n noted, now time.Time) (both noted) {
-	_ = r.entries.put(n.of, now, func(old entry[noted], found bool, _ time.Time) (entry[noted], error) {
+	_ = r.entries.ledger(n.of.issuer).put(n.of, now, func(old entry[noted], found bool, _ time.Time) (entry[noted], error) {
 		both = n
 		if found {
 			both.at = latest(n.at, old.value.at)
@@ -244,9 +264,10 @@ func (r *revocations) check(ctx context.Context, s *Session, now time.Time) erro
 	if signedIn.IsZero() {
 		signedIn = s.Created
 	}
-	if !signedIn.After(floor) || !s.Created.After(floor) {
-		// Beyond the bound the oldest revocations became one time: everybody who
-		// signed in before it does so again.
+	subject, found, ofIssuer := r.entries.get(ofSubject(s.Issuer, s.Subject), now)
+	if floor = latest(floor, ofIssuer); !signedIn.After(floor) || !s.Created.After(floor) {
+		// Beyond the bound the oldest revocations became one time: everybody whom they
+		// could have meant, and who signed in before it, does so again.
 		return fmt.Errorf("%w: everybody up to %v", ErrRevoked, floor)
 	}
 	if s.IdPSession != "" {
@@ -254,7 +275,6 @@ func (r *revocations) check(ctx context.Context, s *Session, now time.Time) erro
 			return fmt.Errorf("%w: the session at the provider", ErrRevoked)
 		}
 	}
-	subject, found, _ := r.entries.get(ofSubject(s.Issuer, s.Subject), now)
 	if found && !signedIn.After(subject.value.notBefore) {
 		return fmt.Errorf("%w: the subject", ErrRevoked)
 	}

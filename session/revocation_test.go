@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -209,7 +210,7 @@ func TestKeptIsWhatTheJournalHas(t *testing.T) {
 // our time of the revocation.
 func TestFoldedNotBefore(t *testing.T) {
 	r := newRevocations(nil)
-	r.entries.limit = 1
+	r.entries.ledger(tagOf("iss")).limit = 1
 	ahead := epoch.Add(time.Minute)
 	for i := range 3 {
 		rev := Revocation{of: ofSubject("iss", string(rune('a'+i))), at: epoch, notBefore: ahead, until: epoch.Add(time.Hour)}
@@ -227,7 +228,8 @@ func TestFoldedNotBefore(t *testing.T) {
 
 func TestRevocationsAreBounded(t *testing.T) {
 	r := newRevocations(nil)
-	r.entries.limit = 100
+	ofNobody := r.entries.ledger(issuerTag{})
+	ofNobody.limit = 100
 	at := func(i int) time.Time { return epoch.Add(time.Duration(i) * time.Second) }
 	var sessions []*Session
 	for i := range 1000 {
@@ -239,8 +241,8 @@ func TestRevocationsAreBounded(t *testing.T) {
 		}
 	}
 	now := at(2000)
-	if len(r.entries.entries) > 100 {
-		t.Errorf("%d entries", len(r.entries.entries))
+	if len(ofNobody.entries) > 100 {
+		t.Errorf("%d entries", len(ofNobody.entries))
 	}
 	for i, s := range sessions {
 		if err := r.check(t.Context(), s, now); !errors.Is(err, ErrRevoked) {
@@ -266,6 +268,47 @@ func TestRevocationsAreBounded(t *testing.T) {
 	}
 }
 
+// A provider that ends sessions without end makes its own users sign in again, and those of no other.
+func TestRevocationsAreBoundedByIssuer(t *testing.T) {
+	r := newRevocations(nil)
+	r.entries.limit = 100
+	at := func(i int) time.Time { return epoch.Add(time.Duration(i) * time.Second) }
+	of := func(issuer, subject string, made int) *Session {
+		s := alice()
+		s.ID, s.Issuer, s.Subject, s.IdPSession, s.Created, s.IDTokenIssued = NewID(), issuer, subject, subject+"'s", at(made), at(made)
+		return s
+	}
+	end := func(rev Revocation) {
+		t.Helper()
+		if err := r.add(t.Context(), rev, rev.at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end(Revocation{of: ofSubject("quiet", "mallory"), at: at(0), notBefore: at(0), until: at(50_000)})
+	for i := range 1000 {
+		end(Revocation{of: ofSubject("noisy", strconv.Itoa(i)), at: at(i), notBefore: at(i), until: at(50_000)})
+		end(Revocation{of: ofIdPSession("noisy", strconv.Itoa(i)), at: at(i), until: at(50_000)})
+	}
+	if size := len(r.entries.all(at(2000))); size > 101 {
+		t.Errorf("%d entries", size)
+	}
+	for name, tt := range map[string]struct {
+		session *Session
+		revoked bool
+	}{
+		"the other issuer's user":              {of("quiet", "alice", -10), false},
+		"whom the other issuer has ended":      {of("quiet", "mallory", -10), true},
+		"the same issuer's user":               {of("noisy", "alice", -10), true},
+		"the same issuer's user, later":        {of("noisy", "alice", 1500), false},
+		"whom the same issuer has ended first": {of("noisy", "0", -10), true},
+		"whom the same issuer has ended last":  {of("noisy", "999", 999), true},
+	} {
+		if err := r.check(t.Context(), tt.session, at(2000)); errors.Is(err, ErrRevoked) != tt.revoked || err != nil && !tt.revoked {
+			t.Errorf("%s: %v, want it revoked: %v", name, err, tt.revoked)
+		}
+	}
+}
+
 func TestRevocationEncoding(t *testing.T) {
 	for _, r := range []Revocation{
 		{of: ofSessionID(NewID()), at: epoch, until: epoch.Add(time.Hour)},
@@ -283,7 +326,7 @@ func TestRevocationEncoding(t *testing.T) {
 		if bytes.Contains(data, []byte("sid")) || bytes.Contains(data, []byte("sub")) {
 			t.Error("an encoded revocation names somebody")
 		}
-		broken := [][]byte{append(slices.Clone(data), 0), append([]byte{2}, data[1:]...), append([]byte{1, 0}, data[2:]...), append([]byte{1, 4}, data[2:]...)}
+		broken := [][]byte{append(slices.Clone(data), 0), append([]byte{3}, data[1:]...), append([]byte{data[0] ^ 3}, data[1:]...), append([]byte{1, 0}, data[2:]...), append([]byte{1, 4}, data[2:]...)}
 		for size := range data {
 			broken = append(broken, data[:size])
 		}
@@ -298,9 +341,26 @@ func TestRevocationEncoding(t *testing.T) {
 	}
 }
 
-// A revocation that was stored by an earlier version of this program still counts.
+// A revocation that was stored by an earlier version of this program still counts: its first encoding had no issuer.
 func TestRevocationVector(t *testing.T) {
-	const vector = "01030c3de54e989fa876868b92105cf31d83d9805589429bf9427000eb3b0a46ac97a5ebdcca06e5bcdfca06e9eadcca06"
+	const (
+		first  = "01030c3de54e989fa876868b92105cf31d83d9805589429bf9427000eb3b0a46ac97a5ebdcca06e5bcdfca06e9eadcca06"
+		vector = "02033d38e146cf9fbc8c0c3de54e989fa876868b92105cf31d83d9805589429bf9427000eb3b0a46ac97a5ebdcca06e5bcdfca06e9eadcca06"
+	)
+	data, err := hex.DecodeString(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := DecodeRevocation(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := newRevocations(nil)
+	all.told([]Revocation{stored}, epoch)
+	s := &Session{ID: NewID(), Issuer: "https://id.example.com", Subject: "alice", Created: epoch.Add(-time.Hour), IDTokenIssued: epoch.Add(-time.Hour)}
+	if err := all.check(t.Context(), s, epoch); !errors.Is(err, ErrRevoked) {
+		t.Errorf("of the first encoding: %v, want ErrRevoked", err)
+	}
 	r := Revocation{
 		of: ofSubject("https://id.example.com", "alice"),
 		at: epoch, until: epoch.Add(12 * time.Hour), notBefore: epoch.Add(-time.Minute),

@@ -62,19 +62,3 @@ type ServerStore interface {
 	// back, and is no error if there is no record.
 	Use(ctx context.Context, handle []byte, now time.Time) error
 }
-
-// CookieStore returns the store that keeps sessions in the browser: the handle
-// is the data. It costs no memory; and it cannot delete, nor tell generations
-// apart, which is what revocations and superseded generations in a [State] are
-// for.
-func CookieStore() Store { return cookieStore{} }
-
-type cookieStore struct{}
-
-func (cookieStore) Save(_ context.Context, r Record, _ []byte) ([]byte, error) {
-	return append([]byte(nil), r.Data...), nil
-}
-
-func (cookieStore) Load(_ context.Context, handle []byte) ([]byte, error) { return handle, nil }
-
-func (cookieStore) Delete(context.Context, []byte) error { return nil }

@@ -87,7 +87,11 @@ func (m *Manager) openSuccessor(ctx context.Context, live *Live, v *version, blo
 	if err != nil {
 		return nil, unopened(err)
 	}
-	s, err := Decode(payload)
+	data, err := m.store.Load(ctx, payload)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	s, err := Decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("%w: successor: %w", ErrUnreadable, err)
 	}

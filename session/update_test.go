@@ -43,7 +43,7 @@ func TestUpdate(t *testing.T) {
 			t.Error("the session that other requests share was changed")
 		}
 		g.deliver(b, live)
-		if _, isCookie := g.store.(cookieStore); isCookie != (len(b.last) == 1) {
+		if _, isCookie := g.store.(*cookieStore); isCookie != (len(b.last) == 1) {
 			t.Errorf("delivered %v", b.last)
 		}
 		if age := b.ages["__Host-gatehouse"]; len(b.last) == 1 && age != int((12*time.Hour-time.Minute).Seconds()) {
@@ -371,7 +371,7 @@ func TestUpdateTooLarge(t *testing.T) {
 	fitted, refused := 0, 0
 	for size := 4000; size < 4400; size += 20 {
 		live, err := g.Update(t.Context(), g.signIn(b, alice()), func(_ context.Context, s *Session) error {
-			s.Claims["large"] = string(make([]byte, size))
+			s.Claims["large"] = noise(size)
 			return nil
 		})
 		if errors.Is(err, ErrTooLarge) {

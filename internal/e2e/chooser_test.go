@@ -3,6 +3,8 @@ package e2e_test
 import (
 	"html"
 	"net/http"
+	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -51,4 +53,53 @@ http://localhost:{$PORT} {
 	if form := s.OP.Requests(testop.Authorization)[1].Form; form.Has("acr_values") || form.Has("max_age") {
 		t.Errorf("a link has asked for %v", form)
 	}
+}
+
+// People choose by names that are theirs; and a sign-in that a portal began keeps its hint and its target, also where the issuer
+// has two clients here.
+func TestChooserNamesAndHint(t *testing.T) {
+	t.Parallel()
+	s := &Site{OP: testop.Start(t, staff), App: StartApplication(t), t: t}
+	other := testop.Start(t)
+	block := func(name, display string, op *testop.Provider) string {
+		return strings.Replace(providerBlock(op), "provider {", "provider "+name+" {\n\t\t\tdisplay_name "+display, 1)
+	}
+	s.Caddy = StartCaddy(t, s.fill(`{
+	gatehouse {
+		`+block("staff", "\"Example & Sons <staff>\"", s.OP)+`
+		`+block("guests", "`Guests'`", s.OP)+`
+		`+block("other", "Other", other)+`
+	}
+}
+http://localhost:{$PORT} {
+	gatehouse
+	reverse_proxy {$APP}
+}
+`))
+	b := NewBrowser(t)
+	initiate := "/oauth2/login?" + url.Values{"iss": {s.OP.Issuer()}, "login_hint": {"carol"}, "target_link_uri": {s.HTTP() + "/deep?a=b"}}.Encode()
+	page := b.Navigate(s.HTTP() + initiate)
+	var link string
+	for _, choice := range regexp.MustCompile(`<a href="([^"]*)">([^<]*)</a>`).FindAllStringSubmatch(page.Body, -1) {
+		switch html.UnescapeString(choice[2]) {
+		case "Guests'":
+			link = html.UnescapeString(choice[1])
+		case "Example & Sons <staff>", strings.TrimPrefix(s.HTTP(), "http://"):
+		default:
+			t.Errorf("a choice is %q", choice[2])
+		}
+	}
+	if page.Status != http.StatusOK || link == "" {
+		t.Fatalf("no page to choose: %d %s", page.Status, brief(page))
+	}
+	if got := seen(t, b.Follow(page, link)); got.URI != "/deep?a=b" || got.Header.Get("X-Forwarded-User") != "guests:carol" {
+		t.Errorf("%s came back to %s", got.Header.Get("X-Forwarded-User"), got.URI)
+	}
+	if form := s.OP.Requests(testop.Authorization)[0].Form; form.Get("login_hint") != "carol" {
+		t.Errorf("the provider was asked with %v", form)
+	}
+	if page := b.Navigate(s.HTTP() + "/oauth2/session"); !strings.Contains(page.Body, "<dd>Guests&#39;</dd>") {
+		t.Errorf("the session page: %s", brief(page))
+	}
+	wantReason(t, NewBrowser(t).Navigate(s.HTTP()+initiate+"&provider=other"), http.StatusBadRequest, "unknown_provider")
 }

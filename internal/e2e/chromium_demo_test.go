@@ -315,12 +315,14 @@ func TestChromiumPages(t *testing.T) {
 	s := StartSite(t, `{
 	gatehouse {
 		provider company {
+			display_name  "Example Company, with a name that is rather long to read"
 			issuer        {$ISSUER}
 			client_id     {$CLIENT_ID}
 			client_secret {$CLIENT_SECRET}
 			user_claim    preferred_username
 		}
 		provider partners {
+			display_name  "Partners & Friends"
 			issuer        https://127.0.0.1:1
 			client_id     app
 			client_secret secret
@@ -343,9 +345,9 @@ https://app.example.test:{$PORT} {
 	tab := StartChromium(t)
 
 	Do(t, tab, chromedp.Navigate(site+"/wanted"))
-	see(t, tab, `//a[.="partners"]`)
+	see(t, tab, `//a[.="Partners & Friends"]`)
 	Picture(t, tab, "chooser")
-	click(t, tab, "company")
+	click(t, tab, "Example Company, with a name that is rather long to read")
 	if text := Ask(t, tab, chromedp.Text(`//*[contains(text(), "company:alice")]`)); !strings.Contains(text, "The application") {
 		t.Errorf("the application shows %q", text)
 	}
@@ -354,12 +356,14 @@ https://app.example.test:{$PORT} {
 	}
 	wantCookies(t, tab, site, true, "__Host-gatehouse", "__Host-gatehouse_f", "__Secure-gatehouse_h")
 	Do(t, tab, chromedp.Navigate(site+"/oauth2/session"))
+	see(t, tab, `//dd[starts-with(., "Example Company")]`)
+	Picture(t, tab, "session-of-several")
 	click(t, tab, "Sign out")
 	see(t, tab, `//h1[.="Signed out"]`)
 	wantCookies(t, tab, site, true)
 
 	Do(t, tab, chromedp.Navigate(site+"/"))
-	click(t, tab, "partners")
+	click(t, tab, "Partners & Friends")
 	if text := see(t, tab, `//h1[.="Not available for the moment"]`); !strings.Contains(text, "discovery_failed") {
 		t.Errorf("a provider that is away:\n%s", text)
 	}

@@ -154,6 +154,9 @@ type Behaviour struct {
 	// stand below it, in a list.
 	PlainOAuth bool
 	EmailsBody string // that list instead of the right one
+	// OrganizationsBody and TeamsBody are the first pages of those lists instead of the right ones: the groups of the person
+	// that have no slash, and those that have one, organization/team.
+	OrganizationsBody, TeamsBody string
 
 	ClaimsBody string // what the claims endpoint answers, a JWT; "" = it knows nobody
 }

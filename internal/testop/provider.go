@@ -35,6 +35,8 @@ const (
 	Accounts      = "accounts"
 	Introspection = "introspect"
 	Emails        = "userinfo/emails" // of Behaviour.PlainOAuth
+	Organizations = "userinfo/orgs"   // of Behaviour.PlainOAuth
+	Teams         = "userinfo/teams"  // of Behaviour.PlainOAuth
 	Claims        = "claims"          // of distributed claims (OIDC Core 5.6.2)
 )
 
@@ -256,6 +258,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	handlers := map[string]func(http.ResponseWriter, *http.Request, Behaviour){
 		Authorization: p.authorize, Token: p.token, UserInfo: p.userInfo, JWKS: p.jwks,
 		EndSession: p.endSession, Revocation: p.revoke, Push: p.push, Accounts: p.accounts, Introspection: p.introspect, Claims: p.claims, Emails: p.emails,
+		Organizations: p.organizations, Teams: p.organizations,
 	}
 	if path == "/.well-known/openid-configuration" {
 		endpoint, handlers[Discovery] = Discovery, p.discovery

@@ -5,6 +5,8 @@ import (
 	"hash/crc32"
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -43,6 +45,39 @@ func (p *Provider) emails(w http.ResponseWriter, r *http.Request, b Behaviour) {
 		map[string]any{"email": "old-" + g.user.Email, "primary": false, "verified": true},
 		map[string]any{"email": g.user.Email, "primary": true, "verified": verified},
 	})
+}
+
+// organizations is one page of the organizations, or the teams, of plain OAuth 2.0.
+func (p *Provider) organizations(w http.ResponseWriter, r *http.Request, b Behaviour) {
+	_, presented, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	p.mu.Lock()
+	g, ok := p.access[presented]
+	p.mu.Unlock()
+	if !ok || !b.PlainOAuth || !slices.Contains(g.scopes, "read:org") {
+		fail(w, http.StatusForbidden, "forbidden", "")
+		return
+	}
+	teams, list, body := strings.HasSuffix(r.URL.Path, "/teams"), []any{}, b.OrganizationsBody
+	if teams {
+		body = b.TeamsBody
+	}
+	for _, group := range g.user.Groups {
+		organization, slug, isTeam := strings.Cut(group, "/")
+		if entry := map[string]any{"login": organization}; teams && isTeam {
+			list = append(list, map[string]any{"slug": slug, "organization": entry})
+		} else if !teams && !isTeam {
+			list = append(list, entry)
+		}
+	}
+	size, _ := strconv.Atoi(r.URL.Query().Get("per_page"))
+	page, _ := strconv.Atoi(r.URL.Query().Get("page"))
+	first := min(max(size*(page-1), 0), len(list))
+	w.Header().Set("Content-Type", "application/json")
+	if body != "" && page == 1 {
+		io.WriteString(w, body) //nolint:errcheck // the caller may be gone
+		return
+	}
+	json.NewEncoder(w).Encode(list[first:min(first+size, len(list))]) //nolint:errcheck // the caller may be gone
 }
 
 // userInfo is OpenID Connect Core 5.3.

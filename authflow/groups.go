@@ -1,0 +1,87 @@
+package authflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+)
+
+// Where GitHub says what somebody belongs to: lists below the UserInfo endpoint, in
+// pages.
+const (
+	organizationsPath = "/orgs"
+	teamsPath         = "/teams"
+	groupsPerPage     = 50 // a team takes some kilobytes
+	maxGroupPages     = 20 // of each list
+)
+
+// withGroups puts what somebody belongs to into claims, as groups: organisations by
+// their name, teams behind that of theirs (organisation/team). Half of a list is none: a
+// deny could be in the other half, so then the groups are not known.
+func (c *Client) withGroups(ctx context.Context, meta *metadata, info Claims, t *tokens) Claims {
+	delete(info, "groups")
+	groups := []any{}
+	for path, nameOf := range map[string]func(map[string]any) string{
+		organizationsPath: organizationName, teamsPath: teamName,
+	} {
+		address := strings.TrimSuffix(string(meta.UserInfoEndpoint), "/") + path
+		entries, err := c.fetchPages(ctx, address, t)
+		for _, item := range entries {
+			entry, _ := item.(map[string]any)
+			name := nameOf(entry)
+			if name == "" {
+				err = errors.New("an entry has no name")
+			}
+			groups = append(groups, name)
+		}
+		if err != nil {
+			c.cfg.Logger.Warn("the groups could not be read", "issuer", c.cfg.Issuer, "from", path, "error", err)
+			return elsewhere(info, "groups", path)
+		}
+	}
+	info["groups"] = groups
+	return info
+}
+
+func organizationName(entry map[string]any) string {
+	login, _ := entry["login"].(string)
+	return login
+}
+
+// teamName is of two parts, neither of which has a slash: no team is taken for an
+// organisation, nor for that of another one.
+func teamName(entry map[string]any) string {
+	organization, _ := entry["organization"].(map[string]any)
+	login, slug := organizationName(organization), ""
+	if slug, _ = entry["slug"].(string); login == "" || slug == "" || strings.Contains(login+slug, "/") {
+		return ""
+	}
+	return login + "/" + slug
+}
+
+// fetchPages gets a whole list.
+func (c *Client) fetchPages(ctx context.Context, address string, t *tokens) ([]any, error) {
+	var all []any
+	for page := 1; page <= maxGroupPages; page++ {
+		list, err := c.fetchList(ctx, fmt.Sprintf("%s?per_page=%d&page=%d", address, groupsPerPage, page), t)
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, list...); len(list) < groupsPerPage {
+			return all, nil
+		}
+	}
+	return nil, fmt.Errorf("more than %d entries", maxGroupPages*groupsPerPage)
+}
+
+// elsewhere notes that a claim is known to be somewhere, and not learned (OIDC Core
+// 5.6.2): no allow fits it, and every deny.
+func elsewhere(info Claims, claim, where string) Claims {
+	names := map[string]any{claim: where}
+	others, _ := info[claimNames].(map[string]any)
+	maps.Copy(names, others)
+	info[claimNames] = names
+	return info
+}
