@@ -116,7 +116,7 @@ const exampleProvider = `{
 var shellCommands = []string{"go", "./gatehouse", "xcaddy", "curl", "redis-cli", "docker", "kubectl", "helm"}
 
 var (
-	fence       = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$")
+	fence       = regexp.MustCompile("(?ms)^```(\\w*)[^\n]*\n(.*?)^```$") // behind the language may stand what a test finds it by
 	globalBlock = regexp.MustCompile(`^\{\n`)
 	// an address has a dot or a colon, and stands where a directive would
 	siteBlock = regexp.MustCompile(`(?m)^[^\s#]*[.:][^\s#]* \{`)
