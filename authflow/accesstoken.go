@@ -3,7 +3,6 @@ package authflow
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -44,7 +43,7 @@ type ResourcePolicy struct {
 type ResourceServer struct {
 	policy  ResourcePolicy
 	issuers []*Client
-	tokens  tokenCache
+	tokens  tokenCache[*AccessToken]
 }
 
 // NewResourceServer checks a policy and returns the resource server that takes
@@ -99,24 +98,30 @@ type AccessToken struct {
 // Unavailable, Provider or Internal that this cannot be told.
 func (s *ResourceServer) AccessToken(ctx context.Context, raw secret.String) (*AccessToken, error) {
 	now := s.issuers[0].cfg.Now()
-	token, err := s.tokens.get(ctx, sha256.Sum256([]byte(raw.Reveal())), now, func(ctx context.Context) (*AccessToken, error) {
-		return s.find(ctx, raw.Reveal())
+	token, err := s.tokens.get(ctx, tokenKeyOf(raw.Reveal()), now, func(ctx context.Context, before bool) (*AccessToken, error) {
+		return s.find(ctx, raw.Reveal(), before)
 	})
-	if err == nil {
-		err = token.checkTime(now)
-	}
 	if err != nil {
 		return nil, asToken(err)
+	}
+	if err := token.CheckTime(now); err != nil {
+		return nil, err
 	}
 	return token, nil
 }
 
-// find finds out about a token that is not known.
-func (s *ResourceServer) find(ctx context.Context, raw string) (*AccessToken, error) {
+// Knows tells whether a token was found to count, and is kept: one that is not known
+// may count as well.
+func (s *ResourceServer) Knows(raw secret.String) bool {
+	return s.tokens.has(tokenKeyOf(raw.Reveal()), s.issuers[0].cfg.Now())
+}
+
+// find finds out about a token that is not known. before says that it was, and counted.
+func (s *ResourceServer) find(ctx context.Context, raw string, before bool) (*AccessToken, error) {
 	if len(raw) > maxIDToken {
 		return nil, NewError(ReasonIDTokenMalformed, fmt.Errorf("more than %d bytes", maxIDToken))
 	}
-	token, err := s.read(ctx, raw)
+	token, err := s.read(ctx, raw, before)
 	if err != nil {
 		return nil, err
 	}
@@ -133,20 +138,20 @@ func (s *ResourceServer) find(ctx context.Context, raw string) (*AccessToken, er
 
 // read verifies a JWT with the keys of the issuer that it names, and has anything
 // else looked up.
-func (s *ResourceServer) read(ctx context.Context, raw string) (*AccessToken, error) {
+func (s *ResourceServer) read(ctx context.Context, raw string, before bool) (*AccessToken, error) {
 	header, claims, err := decodeJWS(raw)
 	if err != nil {
 		if !s.policy.Introspect {
 			return nil, err
 		}
-		return s.issuers[0].introspect(ctx, raw, s.policy.Audiences)
+		return s.issuers[0].introspect(ctx, raw, s.policy.Audiences, before)
 	}
 	iss, _ := claims.String("iss")
 	at := slices.IndexFunc(s.issuers, func(c *Client) bool { return c.cfg.Issuer == iss })
 	if at < 0 {
 		return nil, NewError(ReasonTokenIssuer, fmt.Errorf("iss is %.256q, and tokens of it do not count here", iss))
 	}
-	return s.issuers[at].verifyAccessToken(ctx, raw, header, claims, s.policy)
+	return s.issuers[at].verifyAccessToken(context.WithoutCancel(ctx), raw, header, claims, s.policy)
 }
 
 // verifyAccessToken verifies a JWT access token by RFC 9068 4, but for its audience
@@ -179,6 +184,20 @@ func (c *Client) verifyAccessToken(ctx context.Context, raw string, header, clai
 	return c.newAccessToken(claims, len(raw), verifiedFor)
 }
 
+// keep implements keepable.
+func (t *AccessToken) keep(now time.Time) (time.Time, int) {
+	return keptUntil(now, t.keptFor, t.Expires), t.size
+}
+
+// CheckTime tells whether a token that counted does so still, by its times. Its error is
+// of Kind NoLogin.
+func (t *AccessToken) CheckTime(now time.Time) error {
+	if err := t.checkTime(now); err != nil {
+		return asToken(err)
+	}
+	return nil
+}
+
 // checkTime judges what was true of a token when it was found out.
 func (t *AccessToken) checkTime(now time.Time) error {
 	leeway := t.Client.cfg.Leeway
@@ -194,12 +213,16 @@ func (t *AccessToken) checkTime(now time.Time) error {
 }
 
 // onlyOfAccessTokens are claims that say what a token may be used for, or by which
-// client: providers whose access tokens do not say what they are (Keycloak, Entra,
-// Auth0, Okta, Cognito) put at least one of them there, and none into an ID token.
-// The others are of ID tokens (OIDC Core 2, 3.3.2.11) and logout tokens.
+// client or workload: providers whose access tokens do not say what they are (Keycloak,
+// Entra, Auth0, Okta, Cognito; Kubernetes, GitHub Actions, GitLab CI) put at least one
+// of them there, and none into an ID token. The others are of ID tokens (OIDC Core 2,
+// 3.3.2.11) and logout tokens.
 var (
-	onlyOfAccessTokens = []string{"scope", "scp", "client_id", "appid", "azpacr", "cid", "gty"}
-	neverOfThem        = []string{"nonce", "at_hash", "c_hash", "s_hash", "events"}
+	onlyOfAccessTokens = []string{
+		"scope", "scp", "client_id", "appid", "azpacr", "cid", "gty",
+		"kubernetes.io", "job_workflow_ref", "pipeline_source",
+	}
+	neverOfThem = []string{"nonce", "at_hash", "c_hash", "s_hash", "events"}
 )
 
 // checkKind tells an access token from everything else that the provider signs, by

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -28,6 +29,39 @@ const (
 	inactiveFor     = 5 * time.Second
 )
 
+// Bounds of what is looked up: anybody can invent tokens, and each costs the provider an
+// authenticated call.
+const (
+	maxOpaque            = 8 << 10 // bytes
+	introspectionsAtOnce = 32      // of one client
+	introspectionsQueued = 1000    // that wait for one of these
+	introspectionWait    = 5 * time.Second
+)
+
+// introspections bounds how much one client asks at once about tokens that are not
+// known.
+type introspections struct {
+	running chan struct{}
+	waiting atomic.Int32
+}
+
+// enter waits for its turn, and returns what ends it. Reason: introspection_busy.
+func (i *introspections) enter(ctx context.Context) (leave func(), err error) {
+	busy := NewError(ReasonIntrospectionBusy, fmt.Errorf("%d tokens are being looked up", introspectionsAtOnce)).retryAfter(introspectionWait)
+	defer i.waiting.Add(-1)
+	if i.waiting.Add(1) > introspectionsQueued {
+		return nil, busy
+	}
+	ctx, cancel := context.WithTimeout(ctx, introspectionWait)
+	defer cancel()
+	select {
+	case i.running <- struct{}{}:
+		return func() { <-i.running }, nil
+	case <-ctx.Done():
+		return nil, busy
+	}
+}
+
 // validateIntrospectionAlg refuses an algorithm that no answer can have.
 func (cfg Config) validateIntrospectionAlg() error {
 	if cfg.IntrospectionAlg != "" && !slices.Contains(signingAlgs, cfg.IntrospectionAlg) {
@@ -38,8 +72,21 @@ func (cfg Config) validateIntrospectionAlg() error {
 
 // introspect asks the provider about an access token that only it can read (RFC
 // 7662 2), as this client. The provider may know a token that is not meant for us:
-// the caller judges what it says.
-func (c *Client) introspect(ctx context.Context, raw string, audiences []string) (*AccessToken, error) {
+// the caller judges what it says. One that counted before is asked about at once: a
+// flood of invented ones keeps out nobody who is known.
+func (c *Client) introspect(ctx context.Context, raw string, audiences []string, before bool) (*AccessToken, error) {
+	if len(raw) > maxOpaque {
+		return nil, NewError(ReasonIDTokenMalformed, fmt.Errorf("more than %d bytes", maxOpaque))
+	}
+	if !before {
+		leave, err := c.introspections.enter(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
+	// Once it is asked, the answer is worth having.
+	ctx = context.WithoutCancel(ctx)
 	claims, size, err := c.introspection(ctx, raw, audiences)
 	if err != nil {
 		return nil, err

@@ -170,6 +170,7 @@ type Client struct {
 	// nonces are those of the token and the PAR endpoint, resourceNonces those of
 	// UserInfo (RFC 9449 9).
 	nonces, resourceNonces Nonces
+	introspections         introspections
 	sources                map[string]*Client // by the issuers of Config.ClaimSources
 }
 
@@ -189,6 +190,7 @@ func New(cfg Config) (*Client, error) {
 // prepare says how what the issuer publishes is fetched.
 func (c *Client) prepare() {
 	cfg := c.cfg
+	c.introspections.running = make(chan struct{}, introspectionsAtOnce)
 	c.discovery = remote[metadata]{fetch: c.fetchMetadata, now: cfg.Now, maxAge: metadataMaxAge}
 	c.keys = remote[[]publicKey]{
 		fetch: c.fetchKeys, now: cfg.Now, maxAge: keysMaxAge,

@@ -106,6 +106,7 @@ const (
 	ReasonTokenIssuer          Reason = "token_issuer_unknown"  // iss is none of the issuers that count
 	ReasonTokenInactive        Reason = "token_inactive"        // introspection: not active
 	ReasonIntrospection        Reason = "introspection_failed"  // the endpoint refuses us, or its answer is none
+	ReasonIntrospectionBusy    Reason = "introspection_busy"    // too many tokens that are not known
 	ReasonIntrospectionMissing Reason = "introspection_missing" // the provider has no such endpoint
 	ReasonTokenBinding         Reason = "token_binding_refused" // bound, and sent as if it were not; or the reverse
 	ReasonTokenCertificate     Reason = "token_certificate_mismatch"
@@ -224,6 +225,7 @@ var verdicts = map[Reason]verdict{
 	ReasonTokenIssuer:          {NoLogin, publicToken},
 	ReasonTokenInactive:        {NoLogin, publicToken},
 	ReasonIntrospection:        {Provider, publicSetup},
+	ReasonIntrospectionBusy:    {Unavailable, "Too many access tokens are being checked at the moment. Please try again shortly."},
 	ReasonIntrospectionMissing: {Internal, publicSetup},
 	ReasonTokenBinding:         {NoLogin, publicToken},
 	ReasonTokenCertificate:     {NoLogin, publicToken},

@@ -3,6 +3,7 @@ package authflow
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -12,23 +13,41 @@ import (
 // texts and claims may hold, in bytes.
 const maxKeptBytes = 16 << 20
 
-// tokenCache remembers what one resource server found out about access tokens: those
-// that count until they expire or get too old, those that the provider calls inactive
-// for a moment. It is bounded: what was not used while a generation filled up is
-// forgotten. Tokens that do not count cannot push out those that do.
-type tokenCache struct {
+// tokenCache remembers what was found out about access tokens: those that count until
+// they expire or get too old, those that the provider calls inactive for a moment. It
+// is bounded: what was not used while a generation filled up is forgotten. Tokens that
+// do not count cannot push out those that do.
+type tokenCache[T keepable] struct {
 	mu        sync.Mutex
-	good, bad generations
-	flights   map[tokenKey]*tokenFlight
+	good, bad generations[T]
+	flights   map[tokenKey]*tokenFlight[T]
 }
 
-// tokenKey names a token: its SHA-256. How it is looked at is the resource server's,
-// whose cache nobody shares (SEC-85).
+// keepable is what a token says, in a form that can be kept.
+type keepable interface {
+	// keep tells how long that is as good as found out anew, and about how many bytes
+	// it takes.
+	keep(now time.Time) (until time.Time, size int)
+}
+
+// keptUntil is never after exp (RFC 7662 4).
+func keptUntil(now time.Time, keptFor time.Duration, expires time.Time) time.Time {
+	until := now.Add(keptFor)
+	if !expires.IsZero() && expires.Before(until) {
+		return expires
+	}
+	return until
+}
+
+// tokenKey names a token: its SHA-256. How it is looked at is its cache's owner's, who
+// shares it with nobody (SEC-85).
 type tokenKey [sha256.Size]byte
 
+func tokenKeyOf(raw string) tokenKey { return sha256.Sum256([]byte(raw)) }
+
 // found is what was found out, and until when that counts.
-type found struct {
-	token *AccessToken
+type found[T any] struct {
+	token T
 	err   error
 	until time.Time
 	size  int
@@ -36,21 +55,28 @@ type found struct {
 
 // generations are two maps: what is asked for moves to the young one, and when that
 // is full, the old one is forgotten.
-type generations struct {
-	young, old map[tokenKey]*found
+type generations[T any] struct {
+	young, old map[tokenKey]*found[T]
 	size       int
 }
 
 // tokenFlight is a lookup under way; who wants the same token waits for it.
-type tokenFlight struct {
-	done  chan struct{}
-	token *AccessToken
-	err   error
+type tokenFlight[T any] struct {
+	done    chan struct{}
+	token   T
+	err     error
+	waiting int    // the cache's lock guards it
+	abandon func() // ends the lookup's context: nobody waits for it any more
 }
 
-// get returns what is known of a token, else what find finds. The caller's context
-// does not end a lookup that others wait for.
-func (c *tokenCache) get(ctx context.Context, key tokenKey, now time.Time, find func(context.Context) (*AccessToken, error)) (*AccessToken, error) {
+// finder finds out about a token. Its context ends when nobody waits for the answer any
+// more. before says that the token counted when it was last looked at: nobody has
+// invented it.
+type finder[T any] func(ctx context.Context, before bool) (T, error)
+
+// get returns what is known of a token, else what find finds. A caller who goes does
+// not end a lookup that others wait for.
+func (c *tokenCache[T]) get(ctx context.Context, key tokenKey, now time.Time, find finder[T]) (T, error) {
 	c.mu.Lock()
 	if known := c.known(key, now); known != nil {
 		c.mu.Unlock()
@@ -58,25 +84,57 @@ func (c *tokenCache) get(ctx context.Context, key tokenKey, now time.Time, find 
 	}
 	flight := c.flights[key]
 	if flight == nil {
-		flight = &tokenFlight{done: make(chan struct{})}
-		if c.flights == nil {
-			c.flights = map[tokenKey]*tokenFlight{}
-		}
-		c.flights[key] = flight
-		go c.fly(context.WithoutCancel(ctx), flight, key, now, find)
+		flight = c.begin(ctx, key, now, find)
 	}
+	flight.waiting++
 	c.mu.Unlock()
 	select {
 	case <-flight.done:
 		return flight.token, flight.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		c.leave(key, flight)
+		var none T
+		return none, ctx.Err()
 	}
 }
 
+// begin begins a lookup. c.mu is held.
+func (c *tokenCache[T]) begin(ctx context.Context, key tokenKey, now time.Time, find finder[T]) *tokenFlight[T] {
+	flight := &tokenFlight[T]{done: make(chan struct{})}
+	ctx, flight.abandon = context.WithCancel(context.WithoutCancel(ctx))
+	if c.flights == nil {
+		c.flights = map[tokenKey]*tokenFlight[T]{}
+	}
+	c.flights[key] = flight
+	go c.fly(ctx, flight, key, now, find, c.good.get(key) != nil)
+	return flight
+}
+
+// leave is called by who does not wait any longer. The last one ends the lookup, and
+// who comes then begins another.
+func (c *tokenCache[T]) leave(key tokenKey, flight *tokenFlight[T]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if flight.waiting--; flight.waiting > 0 {
+		return
+	}
+	flight.abandon()
+	if c.flights[key] == flight {
+		delete(c.flights, key)
+	}
+}
+
+// has tells whether a token is known as one that counts.
+func (c *tokenCache[T]) has(key tokenKey, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := c.known(key, now)
+	return known != nil && known.err == nil
+}
+
 // known returns what counts now of what is kept. c.mu is held.
-func (c *tokenCache) known(key tokenKey, now time.Time) *found {
-	for _, kept := range []*generations{&c.good, &c.bad} {
+func (c *tokenCache[T]) known(key tokenKey, now time.Time) *found[T] {
+	for _, kept := range []*generations[T]{&c.good, &c.bad} {
 		if known := kept.get(key); known != nil && now.Before(known.until) {
 			return known
 		}
@@ -84,40 +142,39 @@ func (c *tokenCache) known(key tokenKey, now time.Time) *found {
 	return nil
 }
 
-func (c *tokenCache) fly(ctx context.Context, flight *tokenFlight, key tokenKey, now time.Time, find func(context.Context) (*AccessToken, error)) {
+func (c *tokenCache[T]) fly(ctx context.Context, flight *tokenFlight[T], key tokenKey, now time.Time, find finder[T], before bool) {
 	defer close(flight.done)
-	flight.token, flight.err = guarded(ctx, find)
+	defer flight.abandon()
+	flight.token, flight.err = guarded(func() (T, error) { return find(ctx, before) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.flights, key)
-	switch reason := ReasonOf(flight.err); {
+	if c.flights[key] == flight {
+		delete(c.flights, key)
+	}
+	switch refused, _ := errors.AsType[*Error](asToken(flight.err)); {
 	case flight.err == nil:
-		c.good.put(key, &found{token: flight.token, until: keptUntil(flight.token, now), size: flight.token.size})
-	case reason == ReasonTokenInactive:
-		c.bad.put(key, &found{err: flight.err, until: now.Add(inactiveFor), size: 256})
+		if until, size := flight.token.keep(now); now.Before(until) {
+			c.good.put(key, &found[T]{token: flight.token, until: until, size: size})
+		}
+	case refused != nil && refused.Kind == NoLogin:
+		c.good.drop(key)
+		if refused.Reason == ReasonTokenInactive {
+			c.bad.put(key, &found[T]{err: flight.err, until: now.Add(inactiveFor), size: 256})
+		}
 	}
 }
 
 // guarded turns a panic into an error: nobody else is there to recover it.
-func guarded(ctx context.Context, find func(context.Context) (*AccessToken, error)) (token *AccessToken, err error) {
+func guarded[T any](find func() (T, error)) (token T, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			token, err = nil, fmt.Errorf("panic: %v", p)
+			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	return find(ctx)
+	return find()
 }
 
-// keptUntil is never after exp (RFC 7662 4).
-func keptUntil(t *AccessToken, now time.Time) time.Time {
-	until := now.Add(t.keptFor)
-	if !t.Expires.IsZero() && t.Expires.Before(until) {
-		return t.Expires
-	}
-	return until
-}
-
-func (g *generations) get(key tokenKey) *found {
+func (g *generations[T]) get(key tokenKey) *found[T] {
 	if known := g.young[key]; known != nil {
 		return known
 	}
@@ -129,10 +186,18 @@ func (g *generations) get(key tokenKey) *found {
 	return known
 }
 
-func (g *generations) put(key tokenKey, f *found) {
+func (g *generations[T]) put(key tokenKey, f *found[T]) {
 	if g.size+f.size > maxKeptBytes || g.young == nil {
-		g.old, g.young, g.size = g.young, map[tokenKey]*found{}, 0
+		g.old, g.young, g.size = g.young, map[tokenKey]*found[T]{}, 0
 	}
 	g.young[key] = f
 	g.size += f.size
+}
+
+func (g *generations[T]) drop(key tokenKey) {
+	if known := g.young[key]; known != nil {
+		g.size -= known.size
+		delete(g.young, key)
+	}
+	delete(g.old, key)
 }

@@ -2,9 +2,11 @@ package authflow
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,11 +20,36 @@ import (
 type AuthorizationServer struct {
 	// Issuer is iss and aud: the origin of the site.
 	Issuer string
-	// Keys sign, by ES256: the first does, tokens of all count.
+	// Keys sign, by ES256: the first does, tokens of all count. They are called by
+	// their thumbprints.
 	Keys []ClientKey
+	// Known are the tokens that were verified. nil: each is verified at each use.
+	Known *IssuedTokens
 }
 
-// IssuedToken is what a token of our own says.
+// IssuedTokens remembers tokens of our own that were verified, of several issuers. Its
+// zero value knows none; it is safe for concurrent use.
+type IssuedTokens struct {
+	// Prepare makes of a token what the caller needs at each use of it, which
+	// [IssuedToken.Prepared] then holds. Default: nothing.
+	Prepare func(AuthorizationServer, *IssuedToken) (any, error)
+
+	tokens tokenCache[*verified]
+}
+
+// verified is a token of our own that was verified, and by which key.
+type verified struct {
+	token *IssuedToken
+	kid   string
+	size  int
+}
+
+// keep implements keepable.
+func (v *verified) keep(now time.Time) (time.Time, int) {
+	return keptUntil(now, verifiedFor, v.token.Expires), v.size
+}
+
+// IssuedToken is what a token of our own says. It never changes.
 type IssuedToken struct {
 	// ID is jti.
 	ID string
@@ -36,6 +63,8 @@ type IssuedToken struct {
 	Entry string
 	// Issued and Expires are in whole seconds.
 	Issued, Expires time.Time
+	// Prepared is what IssuedTokens.Prepare made of it.
+	Prepared any
 }
 
 // issuedClaims is an IssuedToken on the wire (RFC 9068 2.2).
@@ -66,71 +95,120 @@ func (s AuthorizationServer) Issue(t IssuedToken) (secret.String, error) {
 
 // Issued tells whether a token says that it is of this issuer. Nobody has verified
 // that: it says whom to ask.
-func (s AuthorizationServer) Issued(raw secret.String) bool {
+func (s AuthorizationServer) Issued(raw secret.String, now time.Time) bool {
 	if len(raw.Reveal()) > maxIDToken {
 		return false
+	}
+	if s.Known != nil && s.Known.tokens.has(s.keyOf(raw.Reveal()), now) {
+		return true
 	}
 	_, claims, err := decodeJWS(raw.Reveal())
 	return err == nil && checkIssuer(claims, s.Issuer) == nil
 }
 
+// keyOf names a token of this issuer.
+func (s AuthorizationServer) keyOf(raw string) tokenKey {
+	return tokenKeyOf(strconv.Itoa(len(s.Issuer)) + s.Issuer + raw)
+}
+
 // Verify returns what a token says that was issued here, is for here, and has not
-// expired (RFC 9068 4). leeway bears clocks of other replicas that are ahead. Every
+// expired (RFC 9068 4). leeway bears clocks of other replicas that are ahead. One that
+// is Known costs no signature check; its key and its time are judged at each use. Every
 // error is of Kind NoLogin.
 func (s AuthorizationServer) Verify(raw secret.String, now time.Time, leeway time.Duration) (*IssuedToken, error) {
-	token, err := s.verify(raw.Reveal(), now, leeway)
+	known, err := s.known(raw.Reveal(), now)
+	switch {
+	case err != nil:
+	case s.key(known.kid) == nil:
+		err = NewError(ReasonKeyUnknown, fmt.Errorf("kid %.64q", known.kid))
+	default:
+		err = known.token.checkTime(now, leeway)
+	}
 	if err != nil {
 		return nil, asToken(err)
 	}
-	return token, nil
+	return known.token, nil
 }
 
-func (s AuthorizationServer) verify(raw string, now time.Time, leeway time.Duration) (*IssuedToken, error) {
+// known returns what a token says that was verified now, or before.
+func (s AuthorizationServer) known(raw string, now time.Time) (*verified, error) {
 	if len(raw) > maxIDToken {
 		return nil, NewError(ReasonIDTokenMalformed, fmt.Errorf("more than %d bytes", maxIDToken))
 	}
+	if s.Known == nil {
+		return s.verify(raw)
+	}
+	return s.Known.tokens.get(context.Background(), s.keyOf(raw), now, func(context.Context, bool) (*verified, error) {
+		v, err := s.verify(raw)
+		if err == nil && s.Known.Prepare != nil {
+			if v.token.Prepared, err = s.Known.Prepare(s, v.token); err != nil {
+				err = NewError(ReasonClaimMalformed, err)
+			}
+		}
+		return v, err
+	})
+}
+
+// checkTime judges what was true of a token when it was verified.
+func (t *IssuedToken) checkTime(now time.Time, leeway time.Duration) error {
+	switch {
+	case t.Expires.Before(now):
+		return NewError(ReasonTokenExpired, fmt.Errorf("exp was %s ago", now.Sub(t.Expires)))
+	case t.Issued.After(now.Add(leeway)):
+		return NewError(ReasonClockSkew, fmt.Errorf("iat is in %s", t.Issued.Sub(now)))
+	}
+	return nil
+}
+
+// verify verifies all of a token but its time.
+func (s AuthorizationServer) verify(raw string) (*verified, error) {
 	header, claims, err := decodeJWS(raw)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.verifySignature(raw, header); err != nil {
+	kid, err := s.verifySignature(raw, header)
+	if err != nil {
 		return nil, err
 	}
-	if err := cmp.Or(
-		checkIssuer(claims, s.Issuer),
-		checkAudience(claims, s.Issuer, nil),
-		checkSubject(claims),
-		checkExpiry(claims, now),
-		checkIssuedAt(claims, time.Time{}, now.Add(leeway)),
-	); err != nil {
+	if err := cmp.Or(checkIssuer(claims, s.Issuer), checkAudience(claims, s.Issuer, nil), checkSubject(claims)); err != nil {
 		return nil, err
 	}
-	return parseIssued(claims)
+	token, err := parseIssued(claims)
+	return &verified{token, kid, 4*len(raw) + 1<<10}, err // as of an AccessToken
 }
 
 // verifySignature: RFC 8725 3.1, 3.11. The header chooses among our keys, and nothing
-// else; what we sign for another purpose has another type.
-func (s AuthorizationServer) verifySignature(raw string, header Claims) error {
+// else; what we sign for another purpose has another type. It returns the key's id.
+func (s AuthorizationServer) verifySignature(raw string, header Claims) (string, error) {
 	if typ, err := header.String("typ"); err != nil || typ != accessTokenType {
-		return NewError(ReasonIDTokenHeader, fmt.Errorf("typ is %.64q", typ))
+		return "", NewError(ReasonIDTokenHeader, fmt.Errorf("typ is %.64q", typ))
 	}
 	algs := []jose.SignatureAlgorithm{jose.ES256}
 	if err := checkAlg(header, algs); err != nil {
-		return err
+		return "", err
 	}
 	kid, _ := header.String("kid")
-	at := slices.IndexFunc(s.Keys, func(k ClientKey) bool { return kid != "" && k.jwk.KeyID == kid })
-	if at < 0 {
-		return NewError(ReasonKeyUnknown, fmt.Errorf("kid %.64q", kid))
+	key := s.key(kid)
+	if key == nil {
+		return "", NewError(ReasonKeyUnknown, fmt.Errorf("kid %.64q", kid))
 	}
 	signed, err := jose.ParseSignedCompact(raw, algs)
 	if err != nil {
-		return NewError(ReasonIDTokenMalformed, err)
+		return "", NewError(ReasonIDTokenMalformed, err)
 	}
-	if _, err := signed.Verify(s.Keys[at].jwk.Public()); err != nil {
-		return NewError(ReasonSignature, err)
+	if _, err := signed.Verify(key.jwk.Public()); err != nil {
+		return "", NewError(ReasonSignature, err)
 	}
-	return nil
+	return kid, nil
+}
+
+// key finds one of our keys; nil if there is none of that id.
+func (s AuthorizationServer) key(kid string) *ClientKey {
+	at := slices.IndexFunc(s.Keys, func(k ClientKey) bool { return kid != "" && k.jwk.KeyID == kid })
+	if at < 0 {
+		return nil
+	}
+	return &s.Keys[at]
 }
 
 // parseIssued reads what Issue has written.
@@ -152,7 +230,18 @@ func parseIssued(claims Claims) (*IssuedToken, error) {
 		return nil, NewError(ReasonClaimMalformed, err)
 	}
 	t.Scopes = strings.Fields(scope)
-	t.Issued, _ = claims.Time("iat") // both were checked
-	t.Expires, _ = claims.Time("exp")
-	return t, nil
+	return t, cmp.Or(readTime(claims, "iat", ReasonIatMissing, &t.Issued), readTime(claims, "exp", ReasonExpMissing, &t.Expires))
+}
+
+// readTime reads a time that a token must have.
+func readTime(claims Claims, name string, missing Reason, target *time.Time) error {
+	value, err := claims.Time(name)
+	switch {
+	case errors.Is(err, ErrClaimAbsent):
+		return NewError(missing, err)
+	case err != nil:
+		return NewError(ReasonClaimMalformed, err)
+	}
+	*target = value
+	return nil
 }

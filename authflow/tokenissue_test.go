@@ -2,6 +2,7 @@ package authflow_test
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -81,10 +82,68 @@ func TestAuthorizationServer(t *testing.T) {
 			}
 		})
 	}
-	if !server.Issued(signed) || server.Issued(claims("iss", "https://evil.example")) || server.Issued(secret.New("x")) {
+	if !server.Issued(signed, now) || server.Issued(claims("iss", "https://evil.example"), now) || server.Issued(secret.New("x"), now) {
 		t.Error("whose a token is")
 	}
 	if _, err := withKeys().Issue(token); err == nil {
 		t.Error("signed without a key")
+	}
+}
+
+// A token of our own costs one signature check, as one of a provider does: what it says is then kept. Its key and its
+// time are judged at each use all the same, and it is one of its issuer alone (SEC-85).
+func TestIssuedTokensAreKept(t *testing.T) {
+	key := must(authflow.KeyFromSeed(bytes.Repeat([]byte{1}, 48)))
+	now := time.Unix(1_700_000_000, 0)
+	prepared := 0
+	known := &authflow.IssuedTokens{Prepare: func(of authflow.AuthorizationServer, token *authflow.IssuedToken) (any, error) {
+		if prepared++; token.Subject == "nobody" {
+			return nil, errors.New("nobody")
+		}
+		return of.Issuer + " " + token.Subject, nil
+	}}
+	server := authflow.AuthorizationServer{Issuer: "https://app.example.test", Keys: []authflow.ClientKey{key}, Known: known}
+	issue := func(server authflow.AuthorizationServer, subject string) secret.String {
+		return must(server.Issue(authflow.IssuedToken{
+			ID: "id", Subject: subject, ClientID: "c", Entry: "e", Issued: now, Expires: now.Add(time.Hour),
+		}))
+	}
+	signed := issue(server, "ada")
+	verify := func(at time.Time, change func(*authflow.AuthorizationServer)) (*authflow.IssuedToken, authflow.Reason) {
+		changed := server
+		if change != nil {
+			change(&changed)
+		}
+		token, err := changed.Verify(signed, at, time.Minute)
+		return token, authflow.ReasonOf(err)
+	}
+	if first, reason := verify(now, nil); reason != "" || first.Prepared != "https://app.example.test ada" {
+		t.Fatalf("%+v %s", first, reason)
+	}
+	for _, tt := range []struct {
+		name     string
+		at       time.Time
+		change   func(*authflow.AuthorizationServer)
+		want     authflow.Reason
+		prepared int
+	}{
+		{"again", now, nil, "", 1},
+		{"when it expires", now.Add(time.Hour + time.Second), nil, authflow.ReasonTokenExpired, 2}, // and is not kept then
+		{"again, once it was not", now, nil, "", 2},
+		{"by a clock that was set back", now.Add(-2 * time.Minute), nil, authflow.ReasonClockSkew, 2},
+		{"when its key is retired", now, func(s *authflow.AuthorizationServer) { s.Keys = nil }, authflow.ReasonKeyUnknown, 2},
+		{"at another issuer with the same key", now, func(s *authflow.AuthorizationServer) { s.Issuer = "https://wiki.example.test" }, authflow.ReasonIDTokenIssuer, 2},
+		{"after five minutes", now.Add(5 * time.Minute), nil, "", 3},
+	} {
+		if _, reason := verify(tt.at, tt.change); reason != tt.want || prepared != tt.prepared {
+			t.Errorf("%s: %q, verified %d times; want %q, %d", tt.name, reason, prepared, tt.want, tt.prepared)
+		}
+	}
+	other := authflow.AuthorizationServer{Issuer: "https://wiki.example.test", Keys: server.Keys, Known: known}
+	if !server.Issued(signed, now) || other.Issued(signed, now) {
+		t.Error("whose a known token is")
+	}
+	if _, err := server.Verify(issue(server, "nobody"), now, time.Minute); authflow.ReasonOf(err) != authflow.ReasonClaimMalformed {
+		t.Errorf("one that nothing can be made of: %v", err)
 	}
 }

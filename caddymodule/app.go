@@ -49,8 +49,6 @@ type App struct {
 	// sendsBound: some site forwards tokens that are bound to a key; hasTransport: some
 	// reverse_proxy can.
 	sendsBound, hasTransport bool
-	// assertion are the keys that sign assertions.
-	assertion atomic.Pointer[assertionKeys]
 	// matched are those of them that matchers read, which belong to no gate. It does
 	// not change once requests are served.
 	matched []string

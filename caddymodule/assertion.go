@@ -42,13 +42,13 @@ func (a *App) asserts() bool {
 }
 
 // assertionKeys returns the keys of now; the first signs. They are of the ring that
-// seals the cookies of a site.
-func (a *App) assertionKeys(ctx context.Context, of session.Keys) ([]authflow.ClientKey, error) {
-	ring, err := of.Ring(ctx)
+// seals the cookies of the site.
+func (g *Gate) assertionKeys(ctx context.Context) ([]authflow.ClientKey, error) {
+	ring, err := g.keys.Ring(ctx)
 	if err != nil {
 		return nil, sessionProblem(errors.Join(session.ErrUnavailable, err))
 	}
-	if known := a.assertion.Load(); known != nil && known.ring == ring {
+	if known := g.assertion.Load(); known != nil && known.ring == ring {
 		return known.keys, nil
 	}
 	seeds, err := ring.Derive(assertion, 48)
@@ -63,7 +63,7 @@ func (a *App) assertionKeys(ctx context.Context, of session.Keys) ([]authflow.Cl
 		}
 		made.keys = append(made.keys, key)
 	}
-	a.assertion.Store(made)
+	g.assertion.Store(made)
 	return made.keys, nil
 }
 
@@ -72,7 +72,7 @@ func (a *App) assertionKeys(ctx context.Context, of session.Keys) ([]authflow.Cl
 // provider's name where several sign people in, as nobody's choice of name at one of
 // them makes them somebody at another.
 func (g *Gate) assert(r *http.Request, v *visit, who *identity) (secret.String, error) {
-	keys, err := g.app.assertionKeys(r.Context(), g.keys)
+	keys, err := g.assertionKeys(r.Context())
 	if err != nil {
 		return secret.String{}, err
 	}

@@ -12,11 +12,14 @@ import (
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/session"
 )
 
 // attempts limits how often passwords are tried. It is of this process, knows nobody
-// by name, and never grows. Nobody is locked out for good: what was used up comes
-// back, and what a right password took comes back at once.
+// by name, and never grows. Where processes share a memory, all of them together are
+// held to the same limits; while that is away, each counts for itself. Nobody is locked
+// out for good: what was used up comes back, and what a right password took comes back
+// at once.
 //
 // An attempt costs its address one, whatever the name. It also costs the name one,
 // whatever the address, as passwords are guessed from many; and where others have used
@@ -45,23 +48,56 @@ func newAttempts() *attempts {
 	}
 }
 
+// places counts among all processes that share a memory: a [session.State].
+type places interface {
+	Place(ctx context.Context, n int, forTime time.Duration, kind string, parts ...string) (giveBack func(), err error)
+}
+
 // take allows one attempt, and returns what gives it back. Otherwise the error says
-// when to come again.
-func (a *attempts) take(file, name, address string, now time.Time) (giveBack func(), err error) {
+// when to come again. The memory that is shared is asked no more often than this
+// process alone would allow: what others have used up stays taken here.
+func (a *attempts) take(ctx context.Context, shared places, file, name, address string, now time.Time) (giveBack func(), err error) {
 	address = networkOf(address)
 	ofAddress, wait := a.address.take(a.slot("address", address), now)
 	if ofAddress == nil {
 		return nil, tooMany(wait, "too many attempts from this address")
 	}
-	if ofName, _ := a.name.take(a.slot("name", file, name), now); ofName != nil {
-		return func() { ofAddress(); ofName() }, nil
+	ofName, _ := a.takeOf(ctx, shared, a.name, now, "name", file, name)
+	if ofName == nil {
+		if ofName, wait = a.takeOf(ctx, shared, a.reserve, now, "reserve", file, name, address); ofName == nil {
+			ofAddress()
+			return nil, tooMany(min(wait, a.name.interval), "too many attempts for this name")
+		}
 	}
-	ofReserve, wait := a.reserve.take(a.slot("reserve", file, name, address), now)
-	if ofReserve == nil {
-		ofAddress()
-		return nil, tooMany(min(wait, a.name.interval), "too many attempts for this name")
+	everywhere := a.address.everywhere(ctx, shared, "address", address)
+	if everywhere == nil {
+		ofName()
+		return nil, tooMany(a.address.interval, "too many attempts from this address, at other servers too")
 	}
-	return func() { ofAddress(); ofReserve() }, nil
+	return func() { ofAddress(); ofName(); everywhere() }, nil
+}
+
+// takeOf takes one out of the bucket that parts name, here and among all.
+func (a *attempts) takeOf(ctx context.Context, shared places, b *buckets, now time.Time, parts ...string) (giveBack func(), wait time.Duration) {
+	here, wait := b.take(a.slot(parts...), now)
+	if here == nil {
+		return nil, wait
+	}
+	everywhere := b.everywhere(ctx, shared, parts...)
+	if everywhere == nil {
+		return nil, b.interval
+	}
+	return func() { here(); everywhere() }, 0
+}
+
+// everywhere takes one among all processes, and returns what gives it back; nil if they
+// have used it up. While they cannot be asked, this process counts alone.
+func (b *buckets) everywhere(ctx context.Context, shared places, parts ...string) (giveBack func()) {
+	giveBack, err := shared.Place(ctx, int(b.burst/b.interval), b.burst, "attempt", parts...)
+	if err != nil && !errors.Is(err, session.ErrUsed) {
+		return func() {}
+	}
+	return giveBack
 }
 
 // compare runs one comparison of a password, when there is room for it.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -41,7 +40,7 @@ type caller struct {
 }
 
 // provisionBearer reads which access tokens a site takes.
-func (g *Gate) provisionBearer(caddy.Context) error {
+func (g *Gate) provisionBearer(ctx caddy.Context) error {
 	g.speakers = g.providers
 	c := g.Bearer
 	if c == nil {
@@ -62,7 +61,7 @@ func (g *Gate) provisionBearer(caddy.Context) error {
 	if c.Introspect && len(g.providers) != 1 {
 		return errors.New("bearer: introspect: a token that only its issuer can read does not say whose it is; with several providers nobody can be asked")
 	}
-	if err := g.provisionIssuers(b); err != nil {
+	if err := g.provisionIssuers(ctx, b); err != nil {
 		return err
 	}
 	clients := make([]*authflow.Client, len(b.issuers))
@@ -77,42 +76,6 @@ func (g *Gate) provisionBearer(caddy.Context) error {
 		return fmt.Errorf("bearer: %w", err)
 	}
 	g.bearer, g.speakers = b, b.issuers
-	return nil
-}
-
-// provisionIssuers adds issuers at which nobody signs in here. They are called by
-// their host, where a rule or a header names a provider.
-func (g *Gate) provisionIssuers(b *bearer) error {
-	for _, raw := range g.Bearer.Issuer {
-		issuer, err := resolve("bearer: issuer", raw)
-		if err != nil {
-			return err
-		}
-		u, err := url.Parse(issuer)
-		if err != nil || u.Host == "" {
-			return fmt.Errorf("bearer: issuer: %q is no URL", issuer)
-		}
-		name := strings.ReplaceAll(u.Host, ":", "_") // a colon ends the name, where one stands before a user
-		for _, p := range b.issuers {
-			switch {
-			case p.client.Issuer() == issuer:
-				return fmt.Errorf("bearer: issuer: %s is there already", issuer)
-			case p.name == name:
-				return fmt.Errorf("bearer: issuer: %s and %s would both be called %s, and their users taken for each other", issuer, p.client.Issuer(), name)
-			}
-		}
-		config := &ProviderConfig{Name: name, Issuer: issuer, ClientID: g.Bearer.Audience[0], ClientAuth: authflow.ClientAuthNone}
-		client, err := g.app.acquireClient(config, []byte("bearer issuer"), authflow.Config{
-			Issuer: issuer, ClientID: config.ClientID, ClientAuth: config.ClientAuth, Now: time.Now, Logger: g.app.slogger, KeysOnly: true,
-		})
-		if err != nil {
-			return fmt.Errorf("bearer: %w", err)
-		}
-		b.issuers = append(b.issuers, &provider{name: name, client: client, userClaim: "sub"})
-	}
-	if len(g.Bearer.Issuer) > 0 && len(g.Allow) == 0 {
-		return errors.New("bearer: issuer: say which of its tokens may pass (allow ...), or write allow any")
-	}
 	return nil
 }
 
@@ -131,6 +94,8 @@ func resolveAll(word string, raw []string) ([]string, error) {
 type brought struct {
 	scheme string
 	raw    secret.String
+
+	sorted, isOwn bool // whether it is to be judged as one of our own
 
 	checked bool
 	token   *authflow.AccessToken
@@ -173,15 +138,12 @@ func tokensOnly() error {
 	return problem(authflow.NoLogin, ReasonNoSession, "This site takes access tokens only.", errors.New("no access token"))
 }
 
-// isToken68: RFC 9110 11.2.
+// isToken68: RFC 9110 11.2, the b64token of RFC 6750 2.1.
 func isToken68(text string) bool {
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && strings.IndexByte("-._~+/=", c) < 0 {
-			return false
-		}
-	}
-	return text != ""
+	text = strings.TrimRight(text, "=")
+	return text != "" && !strings.ContainsFunc(text, func(c rune) bool {
+		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("-._~+/", c)
+	})
 }
 
 // checkToken answers who is calling by an access token: verified, for this site,
@@ -289,10 +251,17 @@ func clientCertificate(r *http.Request) *x509.Certificate {
 	return r.TLS.PeerCertificates[0]
 }
 
-// callerOf is what a token says of who calls.
+// callerOf is what a token says of who calls. A session has learned all that the
+// provider tells; a token need not say all of that, and what it leaves out is nothing
+// that is known to be absent.
 func (g *Gate) callerOf(b *bearer, t *authflow.AccessToken) (*caller, error) {
 	p := b.issuers[slices.IndexFunc(b.issuers, func(p *provider) bool { return p.client == t.Client })]
 	claims, _ := g.project(p, &authflow.Grant{Claims: t.Claims, SignedClaims: t.Claims})
+	for key, value := range claims {
+		if value == nil {
+			claims[key] = unlearned
+		}
+	}
 	scopes := make([]any, len(t.Scopes))
 	for i, scope := range t.Scopes {
 		scopes[i] = scope

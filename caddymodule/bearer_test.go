@@ -17,6 +17,9 @@ import (
 // A configuration that would take tokens it should not, or none, is refused when it is loaded.
 func TestBearerIsRefused(t *testing.T) {
 	two := strings.Replace(oneProvider, "[", `[{"name": "b", "issuer": "https://b.example.com", "client_id": "b", "client_secret": "x"},`, 1)
+	network := func(words string) string {
+		return `"bearer": {"audience": ["a"], "issuer": [{"issuer": "https://ci.example.com", ` + words + `}]}, "allow": [{"any": true}]`
+	}
 	for _, tt := range []struct{ name, app, gate, says string }{
 		{"right", oneProvider, `"bearer": {"audience": ["https://app.example.com"]}`, ""},
 		{"SEC-83 no audience", oneProvider, `"bearer": {}`, "audience"},
@@ -27,13 +30,28 @@ func TestBearerIsRefused(t *testing.T) {
 		{"an empty scope", oneProvider, `"bearer": {"audience": ["a"], "scopes": [""]}`, "empty"},
 		{"unknown word", oneProvider, `"bearer": {"audience": ["a"], "audiences": ["a"]}`, "audiences"},
 		{"introspection at one of two providers", two, `"bearer": {"audience": ["a"], "introspect": true}`, "introspect"},
-		{"an issuer without rules", oneProvider, `"bearer": {"audience": ["a"], "issuer": ["https://ci.example.com"]}`, "allow any"},
-		{"an issuer and a rule that does not say whose", oneProvider, `"bearer": {"audience": ["a"], "issuer": ["https://ci.example.com"]}, "allow": [{"claims": {"groups": ["ops"]}}]`, "default:ops"},
-		{"an issuer and a rule", oneProvider, `"bearer": {"audience": ["a"], "issuer": ["https://ci.example.com"]}, "allow": [{"claims": {"user": ["ci.example.com:repo"]}}]`, ""},
-		{"an issuer twice", oneProvider, `"bearer": {"audience": ["a"], "issuer": ["https://id.example.com"]}, "allow": [{"any": true}]`, "already"},
-		{"two issuers of one name", oneProvider, `"bearer": {"audience": ["a"], "issuer": ["https://ci.example.com/a", "https://ci.example.com/b"]}, "allow": [{"any": true}]`, "taken for each other"},
-		{"an issuer over http", oneProvider, `"bearer": {"audience": ["a"], "issuer": ["http://ci.example.com"]}, "allow": [{"any": true}]`, "https"},
-		{"an issuer that is none", oneProvider, `"bearer": {"audience": ["a"], "issuer": ["ci"]}, "allow": [{"any": true}]`, "no URL"},
+		{"an issuer without rules", oneProvider, `"bearer": {"audience": ["a"], "issuer": [{"issuer": "https://ci.example.com"}]}`, "allow any"},
+		{"an issuer and a rule that does not say whose", oneProvider, `"bearer": {"audience": ["a"], "issuer": [{"issuer": "https://ci.example.com"}]}, "allow": [{"claims": {"groups": ["ops"]}}]`, "default:ops"},
+		{"an issuer and a rule", oneProvider, `"bearer": {"audience": ["a"], "issuer": [{"issuer": "https://ci.example.com"}]}, "allow": [{"claims": {"user": ["ci.example.com:repo"]}}]`, ""},
+		{"an issuer twice", oneProvider, `"bearer": {"audience": ["a"], "issuer": [{"issuer": "https://id.example.com"}]}, "allow": [{"any": true}]`, "already"},
+		{"two issuers of one name", oneProvider, `"bearer": {"audience": ["a"], "issuer": [{"issuer": "https://ci.example.com/a"}, {"issuer": "https://ci.example.com/b"}]}, "allow": [{"any": true}]`, "taken for each other"},
+		{"an issuer over http", oneProvider, `"bearer": {"audience": ["a"], "issuer": [{"issuer": "http://ci.example.com"}]}, "allow": [{"any": true}]`, "https"},
+		{"an issuer that is none", oneProvider, `"bearer": {"audience": ["a"], "issuer": [{"issuer": "ci"}]}, "allow": [{"any": true}]`, "no URL"},
+		{"a null issuer", oneProvider, `"bearer": {"audience": ["a"], "issuer": [null]}, "allow": [{"any": true}]`, "null"},
+		{"an empty issuer", oneProvider, `"bearer": {"audience": ["a"], "issuer": [{"issuer": ""}]}, "allow": [{"any": true}]`, "empty"},
+		{"an issuer that is a client", oneProvider, `"bearer": {"audience": ["a"], "issuer": [{"issuer": "https://ci.example.com", "client_id": "x"}]}, "allow": [{"any": true}]`, "client_id"},
+		{"an issuer that is reached otherwise", oneProvider, network(`"reach": "https://ci.internal", "discovery": "off", "endpoint": {"jwks": "https://ci.internal/keys"}, "tls_trust_pool": {"provider": "system"}, "forward_proxy_url": "http://proxy.example.com"`), ""},
+		{"an issuer whose verification is off", oneProvider, network(`"insecure_skip_tls_verify": true`), ""},
+		{"an issuer that is trusted by nobody and anybody", oneProvider, network(`"insecure_skip_tls_verify": true, "tls_trust_pool": {"provider": "system"}`), "contradict"},
+		{"an issuer reached over http", oneProvider, network(`"reach": "http://ci.internal"`), "reach"},
+		{"an issuer reached by a variable that is not there", oneProvider, network(`"reach": "{env.NOPE_NOPE}"`), "NOPE_NOPE"},
+		{"an issuer behind a proxy that is none", oneProvider, network(`"forward_proxy_url": "ftp://proxy"`), "forward_proxy_url"},
+		{"an issuer of authorities that are none", oneProvider, network(`"tls_trust_pool": {"provider": "nope"}`), "tls_trust_pool"},
+		{"an issuer without metadata and keys", oneProvider, network(`"discovery": "off"`), "no endpoint jwks"},
+		{"an issuer whose discovery is on", oneProvider, network(`"discovery": "on", "endpoint": {"jwks": "https://ci.internal/keys"}`), "is not off"},
+		{"an issuer at which somebody signs in", oneProvider, network(`"endpoint": {"token": "https://ci.internal/token"}`), "endpoint token"},
+		{"an issuer without keys", oneProvider, network(`"endpoint": {"jwks": "off"}`), "endpoint jwks"},
+		{"keys over http", oneProvider, network(`"endpoint": {"jwks": "http://ci.internal/keys"}`), "endpoint jwks"},
 		{"unknown preflight", oneProvider, `"preflight": "maybe"`, "maybe"},
 		{"introspection signed by HS256", strings.Replace(oneProvider, `"issuer"`, `"introspection_signed_response_alg": "HS256", "issuer"`, 1), `"bearer": {"audience": ["a"]}`, "introspection_signed_response_alg"},
 	} {

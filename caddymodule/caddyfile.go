@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -134,7 +135,8 @@ func parseProvider(d *caddyfile.Dispenser, app *App) error {
 // providerWords is the vocabulary of a provider, in its own block or in the
 // block of a site that names an issuer.
 func providerWords(p *ProviderConfig) vocabulary {
-	return vocabulary{
+	words := networkWords(&p.NetworkConfig)
+	maps.Copy(words, vocabulary{
 		"display_name":  one(&p.DisplayName),
 		"preset":        oneOf(&p.Preset, presetNames()...),
 		"issuer":        one(&p.Issuer),
@@ -156,17 +158,11 @@ func providerWords(p *ProviderConfig) vocabulary {
 		"claim_source":       {repeat: true, parse: many(&p.ClaimSource).parse},
 		"user_claim":         one(&p.UserClaim),
 		"refresh_interval":   duration(&p.RefreshInterval, false),
-		"discovery":          oneOf(&p.Discovery, "off"),
-		"endpoint":           {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseEndpoint(d, p) }},
-		"tls_trust_pool":     {parse: func(d *caddyfile.Dispenser) error { return parseTrustPool(d, &p.TLSTrustPool) }},
-		"forward_proxy_url":  one(&p.ForwardProxyURL),
-		"reach":              one(&p.Reach),
 
 		"userinfo_signed_response_alg":      one(&p.UserInfoSignedResponseAlg),
 		"introspection_signed_response_alg": one(&p.IntrospectionSignedResponseAlg),
 
 		"insecure_unverified_email": flag(&p.InsecureUnverifiedEmail),
-		"insecure_skip_tls_verify":  flag(&p.InsecureSkipTLSVerify),
 		"claim": {repeat: true, parse: func(d *caddyfile.Dispenser) error {
 			args, err := values(d)
 			if err != nil {
@@ -181,7 +177,8 @@ func providerWords(p *ProviderConfig) vocabulary {
 			p.Claim = append(p.Claim, ClaimMapping{Name: args[0], From: args[2]})
 			return nil
 		}},
-	}
+	})
+	return words
 }
 
 // parseSession reads a block of session settings.

@@ -37,7 +37,10 @@ var providerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 //		bearer {
 //			audience       <value>...
 //			audience_claim <claim>
-//			issuer         <URL>...
+//			issuer         <URL>... | <URL> {
+//				# discovery, endpoint, tls_trust_pool, forward_proxy_url, reach,
+//				# insecure_skip_tls_verify, as in a provider
+//			}
 //			scopes         <scope>...
 //			alg            <algorithm>...
 //			any_type
@@ -65,7 +68,7 @@ var providerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 //		}
 //	}
 //
-// `allow`, `deny`, `require`, `public`, `header` and `forward` may be repeated. The directive emits one
+// `allow`, `deny`, `require`, `public`, `header`, `forward` and `issuer` may be repeated. The directive emits one
 // route without a matcher: the handler cleans every request and finds its own
 // endpoints by the path as the browser sent it, before it asks the matcher.
 func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
@@ -225,7 +228,7 @@ func bearerWords(b *BearerConfig) vocabulary {
 	return vocabulary{
 		"audience":       many(&b.Audience),
 		"audience_claim": one(&b.AudienceClaim),
-		"issuer":         many(&b.Issuer),
+		"issuer":         {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseBearerIssuer(d, b) }},
 		"scopes":         many(&b.Scopes),
 		"alg":            many(&b.Alg),
 		"any_type":       flag(&b.AnyType),

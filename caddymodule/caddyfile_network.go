@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -14,8 +15,48 @@ import (
 	"github.com/gatehouse-auth/gatehouse/authflow"
 )
 
+// networkWords say how a provider, or a further issuer of access tokens, is reached.
+func networkWords(n *NetworkConfig) vocabulary {
+	return vocabulary{
+		"discovery":         oneOf(&n.Discovery, "off"),
+		"endpoint":          {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseEndpoint(d, n) }},
+		"tls_trust_pool":    {parse: func(d *caddyfile.Dispenser) error { return parseTrustPool(d, &n.TLSTrustPool) }},
+		"forward_proxy_url": one(&n.ForwardProxyURL),
+		"reach":             one(&n.Reach),
+
+		"insecure_skip_tls_verify": flag(&n.InsecureSkipTLSVerify),
+	}
+}
+
+// parseBearerIssuer reads `issuer <URL>...`, or one with a block that says how it is
+// reached.
+func parseBearerIssuer(d *caddyfile.Dispenser, b *BearerConfig) error {
+	var issuers []string
+	if err := many(&issuers).parse(d); err != nil {
+		return err
+	}
+	var network NetworkConfig
+	if err := parseBlock(d, networkWords(&network)); err != nil {
+		return err
+	}
+	if len(issuers) > 1 && !reflect.ValueOf(network).IsZero() {
+		return d.Errf("issuer: a block says how one issuer is reached, not %d", len(issuers))
+	}
+	for _, issuer := range issuers {
+		c := &BearerIssuerConfig{Issuer: issuer, NetworkConfig: network}
+		if slices.ContainsFunc(b.Issuer, func(other *BearerIssuerConfig) bool { return other.Issuer == issuer }) {
+			return d.Errf("issuer %s is already given", issuer)
+		}
+		if err := c.check(); err != nil {
+			return d.WrapErr(err)
+		}
+		b.Issuer = append(b.Issuer, c)
+	}
+	return nil
+}
+
 // parseEndpoint reads one address of the provider that is set by hand, or off.
-func parseEndpoint(d *caddyfile.Dispenser, p *ProviderConfig) error {
+func parseEndpoint(d *caddyfile.Dispenser, p *NetworkConfig) error {
 	args, err := values(d)
 	if err != nil {
 		return err

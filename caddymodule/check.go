@@ -33,7 +33,7 @@ func standIn(value, other string) string {
 
 // check holds the words of a provider to each other.
 func (c *ProviderConfig) check() error {
-	if err := cmp.Or(c.checkProfile(), c.checkDisplayName(), checkIssuer(c.Issuer)); err != nil {
+	if err := cmp.Or(c.checkProfile(), c.checkDisplayName(), checkIssuer(c.Issuer), c.NetworkConfig.check()); err != nil {
 		return err
 	}
 	preset := presets[cmp.Or(c.Preset, "oidc")]

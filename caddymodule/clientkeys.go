@@ -147,7 +147,7 @@ func (g *Gate) serveKeys(w http.ResponseWriter, r *http.Request, v *visit) error
 		}
 	}
 	if g.app.asserts() || g.app.issues() {
-		more, err := g.app.assertionKeys(r.Context(), g.keys)
+		more, err := g.assertionKeys(r.Context())
 		if err != nil {
 			return g.fail(w, r, v, err)
 		}

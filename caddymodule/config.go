@@ -107,6 +107,14 @@ type ProviderConfig struct {
 	// token does not expire earlier. Default: when the access token expires.
 	RefreshInterval caddy.Duration `json:"refresh_interval,omitempty"`
 
+	NetworkConfig
+
+	// Believe every e-mail address, whatever email_verified says.
+	InsecureUnverifiedEmail bool `json:"insecure_unverified_email,omitempty"`
+}
+
+// NetworkConfig says how a provider is reached, and where.
+type NetworkConfig struct {
 	// "off" if the provider publishes no metadata. Default: it is asked for them.
 	Discovery string `json:"discovery,omitempty"`
 
@@ -126,9 +134,6 @@ type ProviderConfig struct {
 	// The origin at which the provider is called, https://host[:port], where that
 	// is not the issuer's. Default: the issuer's.
 	Reach string `json:"reach,omitempty"`
-
-	// Believe every e-mail address, whatever email_verified says.
-	InsecureUnverifiedEmail bool `json:"insecure_unverified_email,omitempty"`
 
 	// Do not verify the provider's TLS certificate.
 	InsecureSkipTLSVerify bool `json:"insecure_skip_tls_verify,omitempty"`
@@ -262,7 +267,7 @@ type BearerConfig struct {
 	// The claim that says whom a token is for. Default: aud.
 	AudienceClaim string `json:"audience_claim,omitempty"`
 	// Further issuers, at which nobody signs in here.
-	Issuer []string `json:"issuer,omitempty"`
+	Issuer []*BearerIssuerConfig `json:"issuer,omitempty"`
 	// The scopes that every token must have. Default: none.
 	Scopes []string `json:"scopes,omitempty"`
 	// The algorithms that tokens may be signed with. Default: those of ID tokens.
@@ -277,6 +282,15 @@ type BearerConfig struct {
 	RequireBound bool `json:"require_bound,omitempty"`
 	// Ask for a nonce of ours in DPoP proofs.
 	DPoPNonce bool `json:"dpop_nonce,omitempty"`
+}
+
+// BearerIssuerConfig is a further issuer of access tokens: its keys are all that is
+// asked of it.
+type BearerIssuerConfig struct {
+	// The issuer identifier, as its tokens have it (iss).
+	Issuer string `json:"issuer"`
+
+	NetworkConfig
 }
 
 // GateConfig is what one `gatehouse` directive says.
@@ -358,7 +372,7 @@ type GateConfig struct {
 	// "on" or "off". Default: on.
 	PrivateResponses string `json:"private_responses,omitempty"`
 
-	// What happens to a request that outlives its session (WebSockets, event
+	// What happens to a request that outlives its session or token (WebSockets, event
 	// streams, long downloads): "cut" or "keep". Default: cut.
 	Streams string `json:"streams,omitempty"`
 

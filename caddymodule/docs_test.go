@@ -69,9 +69,9 @@ func TestCaddyfilePageHasEveryWord(t *testing.T) {
 		{"pages", pagesWords(new(PagesConfig)), reflect.TypeFor[PagesConfig](), nil},
 	} {
 		var names []string
-		for i := range block.json.NumField() {
-			name, _, _ := strings.Cut(block.json.Field(i).Tag.Get("json"), ",")
-			if !slices.Contains(block.besides, name) {
+		for _, field := range reflect.VisibleFields(block.json) {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if !field.Anonymous && !slices.Contains(block.besides, name) {
 				names = append(names, name)
 			}
 		}

@@ -1,12 +1,12 @@
 package caddymodule
 
 import (
-	"errors"
 	"fmt"
 
 	"cel.dev/cel-go/cel"
 	celast "cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
 )
 
@@ -14,8 +14,9 @@ import (
 // and `provider`. It sees nothing of the request.
 type expression struct {
 	program    cel.Program
-	reads      []string // the claims
-	ofProvider bool     // it asks whose
+	partial    cel.Program // the same, where a claim could not be learned
+	reads      []string    // the claims
+	ofProvider bool        // it asks whose
 }
 
 // compileExpression compiles a rule and names the claims that it reads.
@@ -38,6 +39,9 @@ func compileExpression(text string, need func(claim string)) (*expression, error
 	}
 	compiled := new(expression)
 	if compiled.program, err = env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(100_000)); err != nil {
+		return nil, fmt.Errorf("expression: %w", err)
+	}
+	if compiled.partial, err = env.Program(ast, cel.EvalOptions(cel.OptPartialEval), cel.CostLimit(100_000)); err != nil {
 		return nil, fmt.Errorf("expression: %w", err)
 	}
 	for _, read := range celast.MatchDescendants(celast.NavigateAST(ast.NativeRep()), celast.AllMatcher()) {
@@ -91,19 +95,19 @@ func parentReads(use celast.NavigableExpr) bool {
 	return operand != nil
 }
 
-// errUnlearned says that an expression reads what could not be learned.
-var errUnlearned = errors.New("the expression reads a claim that could not be learned")
-
 // eval runs the rule for an identity. A claim that is absent is absent from the
 // map as well, so that reading it without has() is an error: an allow that errs
 // refuses, a deny that errs denies. deny sees an e-mail address that nobody vouches
-// for, and errs on a claim that could not be learned.
+// for. A claim that could not be learned may be anything: where that decides, it is an
+// error.
 func (e *expression) eval(who *identity, deny bool) (bool, error) {
 	claims := make(map[string]any, len(e.reads))
+	var unknown []*cel.AttributePatternType
 	for _, name := range e.reads {
 		value := who.claim(name)
 		if object, isObject := value.(map[string]any); isObject && len(object) == 0 {
-			return false, errUnlearned
+			unknown = append(unknown, cel.AttributePattern("claims").QualString(name))
+			continue
 		}
 		switch {
 		case name == "email" && who.email() == "" && !deny:
@@ -117,9 +121,9 @@ func (e *expression) eval(who *identity, deny bool) (bool, error) {
 			claims[name] = plainValue(value)
 		}
 	}
-	result, _, err := e.program.Eval(map[string]any{
+	result, err := e.run(map[string]any{
 		"claims": claims, "user": who.user(), "provider": who.session.Provider,
-	})
+	}, unknown)
 	if err != nil {
 		return false, err
 	}
@@ -128,4 +132,17 @@ func (e *expression) eval(who *identity, deny bool) (bool, error) {
 		return false, fmt.Errorf("the expression is %s, not a bool", result.Type())
 	}
 	return bool(answer), nil
+}
+
+func (e *expression) run(variables map[string]any, unknown []*cel.AttributePatternType) (ref.Val, error) {
+	if unknown == nil {
+		result, _, err := e.program.Eval(variables)
+		return result, err
+	}
+	some, err := cel.PartialVars(variables, unknown...)
+	if err != nil {
+		return nil, err
+	}
+	result, _, err := e.partial.Eval(some) // unknown, where such a claim decides
+	return result, err
 }

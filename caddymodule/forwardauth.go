@@ -22,20 +22,27 @@ const loginHeader = "X-Gatehouse-Login"
 // serveAuth answers another proxy that asks whether a request may pass: 200 with
 // the identity headers, 401 or 403. below is what stands in the path behind the
 // endpoint's name. The request that is asked about goes the way of every request,
-// up to the application.
+// through all gates, up to the application.
 //
 // With `?login=redirect` a navigation without session is sent to sign in, for a
 // proxy that hands such an answer to the browser.
 func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below string) error {
-	asked, err := g.askedAbout(w, r, v, below)
+	behind, err := g.behind()
+	if err != nil {
+		return g.fail(w, r, v, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err))
+	}
+	gates := append([]*Gate{g}, behind...)
+	asked, err := askedAbout(w, r, v, below, gates)
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}
-	pass := caddyhttp.HandlerFunc(func(w http.ResponseWriter, asked *http.Request) error {
+	var pass caddyhttp.Handler = caddyhttp.HandlerFunc(func(w http.ResponseWriter, asked *http.Request) error {
 		w.Header().Del(loginHeader)
-		for _, name := range g.identityHeaderNames() {
-			// Those that nobody has are said to be empty: a proxy that only adds what it is told would leave the visitor's own.
-			w.Header()[name] = []string{strings.Join(asked.Header[name], "")}
+		for _, gate := range gates {
+			for _, header := range gate.identityHeaders {
+				// Those that nobody has are said to be empty: a proxy that only adds what it is told would leave the visitor's own.
+				w.Header()[header.Name] = []string{strings.Join(asked.Header[header.Name], "")}
+			}
 		}
 		w.WriteHeader(http.StatusOK)
 		return nil
@@ -50,27 +57,22 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 	v.asked = true
 	v.answersOnly = below != "" || r.URL.Query().Get("login") != "redirect"
 	w.Header().Set(loginHeader, v.loginURL(v.policy().OwnTarget(asked.RequestURI)))
-	return g.ServeHTTP(w, asked, pass)
-}
-
-// identityHeaderNames are the headers that this gate sets.
-func (g *Gate) identityHeaderNames() []string {
-	names := make([]string, len(g.identityHeaders))
-	for i, header := range g.identityHeaders {
-		names[i] = header.Name
+	for _, gate := range slices.Backward(behind) {
+		next := pass
+		pass = caddyhttp.HandlerFunc(func(w http.ResponseWriter, asked *http.Request) error { return gate.ServeHTTP(w, asked, next) })
 	}
-	return names
+	return g.ServeHTTP(w, asked, pass)
 }
 
 // askedAbout is the request that another proxy asks about, as this server would
 // have got it. Nobody but a proxy that Caddy trusts is believed; where rules depend
 // on what a request is, it has to be told (SEC-04, SEC-10).
-func (g *Gate) askedAbout(w http.ResponseWriter, r *http.Request, v *visit, below string) (*http.Request, error) {
+func askedAbout(w http.ResponseWriter, r *http.Request, v *visit, below string, gates []*Gate) (*http.Request, error) {
 	told, err := originalRequest(r, below)
 	if err != nil {
 		return nil, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err)
 	}
-	if g.readsRequest() && (told.target == "" || told.method == "") {
+	if slices.ContainsFunc(gates, (*Gate).readsRequest) && (told.target == "" || told.method == "") {
 		return nil, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.",
 			errors.New("rules of this site depend on path or method, and no proxy of trusted_proxies has told both (X-Forwarded-Uri and X-Forwarded-Method, or X-Original-Uri and X-Original-Method)"))
 	}

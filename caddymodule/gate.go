@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -33,12 +34,14 @@ type Gate struct {
 	speakers        []*provider // whose word counts: these, and issuers of access tokens
 	bearer          *bearer     // nil: no access tokens
 	users           *provider   // nil: no token URL of our own
+	issued          *authflow.IssuedTokens
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
 	keys            session.Keys
 	state           *session.State
 	cookies         session.CookieConfig
 	terms           sessionTerms
+	behind          func() ([]*Gate, error)
 	allow, deny     []rule
 	needs           []string // the claims that rules and headers read
 	identityHeaders []HeaderConfig
@@ -55,6 +58,7 @@ type Gate struct {
 	passErrors      bool
 	pages           *pages
 	cookieSeen      sync.Once // the upstream has set a cookie of ours
+	assertion       atomic.Pointer[assertionKeys]
 }
 
 // CaddyModule returns the Caddy module information.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -23,6 +24,7 @@ func (g *Gate) Provision(ctx caddy.Context) error {
 	}
 	g.app = app.(*App)
 	g.counters = g.app.counters
+	g.behind = sync.OnceValues(g.gatesBehind) // once a server runs, which has all routes
 	for _, step := range []func(caddy.Context) error{
 		g.provisionWords, g.provisionMatchers, g.provisionProviders, g.provisionBearer, g.provisionUsers, g.provisionRules, g.provisionRequire,
 		g.provisionHeaders, g.provisionForward, g.provisionOrigins, g.provisionSession, g.provisionPages,

@@ -139,9 +139,9 @@ func (id *identity) isWhole(claim string) bool {
 	switch claim {
 	case "user", "provider":
 		return true
-	case "email_domain":
-		address := scalar(id.claim("email"))
-		return isFlat(id.claim("email")) && (address == "" || emailDomain(address) != "")
+	case "email", "email_domain":
+		address, isText := id.claim("email").(string) // not one of several
+		return (isText || id.claim("email") == nil) && (claim == "email" || address == "" || emailDomain(address) != "")
 	}
 	return isFlat(id.claim(claim))
 }

@@ -27,7 +27,7 @@ func TestTrustPoolsAreNotMixedUp(t *testing.T) {
 	for name, pool := range pools {
 		for range 2 { // two sites that say the same share it
 			p, err := app.provisionProvider(ctx, &ProviderConfig{
-				Issuer: "https://id.example.com", ClientID: "app", ClientSecret: "x", TLSTrustPool: []byte(pool),
+				Issuer: "https://id.example.com", ClientID: "app", ClientSecret: "x", NetworkConfig: NetworkConfig{TLSTrustPool: []byte(pool)},
 			})
 			if err != nil {
 				t.Fatal(err)

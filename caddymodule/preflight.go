@@ -1,21 +1,45 @@
 package caddymodule
 
-import "net/http"
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
 
-// notOfPreflights are headers that no browser adds to a preflight: those that could
-// say who is calling, and those by which an obliging application would take another
-// method for the request's.
-var notOfPreflights = []string{"Authorization", "Upgrade", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
+// notOfPreflights are headers that no browser adds to a preflight, by their folded
+// names: those that could say who is calling, and those by which an obliging
+// application would take another method for the request's.
+var notOfPreflights = map[string]bool{
+	"authorization": true, "cookie": true, "proxyauthorization": true, "upgrade": true,
+	"xhttpmethodoverride": true, "xhttpmethod": true, "xmethodoverride": true,
+}
 
 // isPreflight reports what a browser asks before a request of another origin (Fetch
 // 3.3.6): it brings no credentials and no body, and is what the application answers
 // by its own rules. Anything else that calls itself so is judged as it is (P25).
 func isPreflight(r *http.Request) bool {
-	for _, name := range notOfPreflights {
-		if len(r.Header[name]) > 0 {
+	if r.Method != http.MethodOptions || originalMethod(r) != http.MethodOptions || r.ContentLength != 0 ||
+		len(r.Header["Origin"]) != 1 || len(r.Header["Access-Control-Request-Method"]) != 1 {
+		return false
+	}
+	for name := range r.Header {
+		if notOfPreflights[string(fold(nil, name))] {
 			return false
 		}
 	}
-	return r.Method == http.MethodOptions && originalMethod(r) == http.MethodOptions && r.ContentLength == 0 &&
-		len(r.Header["Origin"]) == 1 && len(r.Header["Access-Control-Request-Method"]) == 1
+	return !namesMethod(r.URL) && !namesMethod(originalURL(r))
+}
+
+// namesMethod reports a query with the parameter _method, which some applications read
+// as X-HTTP-Method-Override; PHP takes a dot in a name for an underscore.
+func namesMethod(u *url.URL) bool {
+	if u.RawQuery == "" {
+		return false
+	}
+	for name := range u.Query() {
+		if strings.EqualFold(strings.ReplaceAll(name, ".", "_"), "_method") {
+			return true
+		}
+	}
+	return false
 }

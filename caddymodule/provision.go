@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 	"golang.org/x/net/publicsuffix"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
@@ -145,10 +146,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 		a.logger.Warn("insecure_unverified_email: e-mail addresses are believed unverified; " +
 			"whoever can set one at the provider can be anybody by e-mail")
 	}
-	if c.InsecureSkipTLSVerify {
-		a.logger.Warn("insecure_skip_tls_verify: anyone on the network path can pretend to be the provider")
-	}
-	p.client, err = a.acquireClient(c, written, config)
+	p.client, err = a.acquireClient(&c.NetworkConfig, written, config)
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
 	}
@@ -307,7 +305,10 @@ type pooledClient struct{ *authflow.Client }
 func (pooledClient) Destruct() error { return nil }
 
 // acquireClient finds the client of a configuration as it was written, or makes it.
-func (a *App) acquireClient(c *ProviderConfig, written []byte, config authflow.Config) (*authflow.Client, error) {
+func (a *App) acquireClient(c *NetworkConfig, written []byte, config authflow.Config) (*authflow.Client, error) {
+	if c.InsecureSkipTLSVerify {
+		a.logger.Warn("insecure_skip_tls_verify: anyone on the network path can pretend to be the provider", zap.String("issuer", config.Issuer))
+	}
 	encoded := fmt.Appendf(written, "|%q|%q|%q|%q|%q|%q|%q", config.Issuer, config.ClientID, config.Scopes, config.Reach, config.Endpoints, config.Parameters, config.ClaimSources)
 	if t, is := config.Transport.(*http.Transport); is && t.TLSClientConfig.RootCAs != nil || strings.Contains(c.ForwardProxyURL, "{") {
 		// The text does not say what is in the file: a reload follows it.

@@ -41,18 +41,17 @@ func resourcesOf(audiences []string) (found []resource) {
 }
 
 // isFor reports whether one of the audiences of a token is for what a request asks
-// for. An address of this site with a path is that path, and what is below it: a
-// token for one part does not open another. Any other name is the whole site.
+// for. An address with a path is that path, and what is below it: a token for one
+// part does not open another. It is that whatever the request calls the site, since
+// the port, and often the host, are the visitor's choice. Any other name is the whole
+// site.
 func (v *visit) isFor(r *http.Request, audiences []string) bool {
 	return slices.ContainsFunc(audiences, func(audience string) bool {
 		at := slices.IndexFunc(v.gate.bearer.resources, func(of resource) bool { return of.identifier == audience })
-		if at < 0 {
+		if at < 0 || v.gate.bearer.resources[at].path == "" {
 			return true
 		}
 		of := v.gate.bearer.resources[at]
-		if of.path == "" || of.origin != v.origin {
-			return true
-		}
 		return !slices.ContainsFunc(readings(r), func(view *http.Request) bool { return !of.holds(view.URL.Path) })
 	})
 }

@@ -3,6 +3,8 @@ package caddymodule
 import (
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -156,11 +158,18 @@ func (r *rule) fits(who *identity, deny bool) bool {
 		return matched || (err != nil && deny)
 	}
 	for claim, accepted := range r.claims {
-		if !who.has(claim, accepted, deny) && !(deny && !who.isWhole(claim)) {
+		if !who.has(claim, accepted, deny) && !(deny && !who.isWhole(claim) && who.couldHave(claim, accepted)) {
 			return false
 		}
 	}
 	return true
+}
+
+// couldHave reports whether any of the values may be one of a claim that is not known:
+// a group of another provider's is none.
+func (id *identity) couldHave(claim string, values []string) bool {
+	return claim != "groups" || !id.prefixed ||
+		slices.ContainsFunc(values, func(value string) bool { return strings.HasPrefix(value, id.session.Provider+":") })
 }
 
 // accepts compares a value exactly, hosts and e-mail addresses without regard to

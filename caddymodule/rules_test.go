@@ -32,6 +32,10 @@ func TestJudge(t *testing.T) {
 		{name: "SEC-90 groups empty", allow: []rule{allow("groups", "admins")}, claims: groups()},
 		{name: "P19 groups too many to be told", allow: []rule{allow("groups", "admins")}, claims: map[string]any{"groups": unlearned}},
 		{name: "P19 too many, and deny needs them", deny: []rule{allow("groups", "interns")}, claims: map[string]any{"groups": unlearned}},
+		{name: "P31 an address that was not learned opens nothing", allow: []rule{allow("email", "a@example.com")}, claims: map[string]any{"email": unlearned, "email_verified": true}},
+		{name: "P31 an address that was not learned is denied", deny: []rule{allow("email", "a@example.com")}, claims: map[string]any{"email": unlearned}},
+		{name: "P31 its domain", deny: []rule{allow("email_domain", "example.com")}, claims: map[string]any{"email": unlearned}},
+		{name: "P31 several addresses are denied", deny: []rule{allow("email", "a@example.com")}, claims: map[string]any{"email": []any{"a@example.com"}}},
 		{name: "several allow lines", allow: []rule{allow("groups", "x"), allow("user", "4711")}, passes: true},
 		{name: "deny wins", allow: []rule{allow("groups", "ops")}, deny: []rule{allow("user", "4711")}, claims: groups("ops")},
 		{name: "deny somebody else", deny: []rule{allow("user", "1")}, passes: true},
@@ -145,6 +149,43 @@ func TestDenyExpressionFailsClosed(t *testing.T) {
 		}
 		if r.fits(someone(claims), false) {
 			t.Errorf("allow %s lets %v pass", text, claims)
+		}
+	}
+}
+
+// What could not be learned may be anything: has() does not say that it is absent, and it errs where it decides.
+func TestExpressionOfWhatIsUnlearned(t *testing.T) {
+	for text, want := range map[string]struct{ allowed, denied bool }{
+		`"evil" in claims.groups`:                                {false, true},
+		`!has(claims.groups)`:                                    {false, true},
+		`!has(claims.groups) || !("evil" in claims.groups)`:      {false, true},
+		`size(claims.groups) == 0`:                               {false, true},
+		`"evil" in claims["groups"] || "write" in claims.scope`:  {true, true},
+		`"evil" in claims.groups && "delete" in claims.scope`:    {false, false},
+		`claims.groups.exists(g, g == "evil")`:                   {false, true},
+		`claims.groups == claims.groups`:                         {false, true},
+		`(has(claims.groups) ? claims.groups : []).size() == 0`:  {false, true},
+		`claims.groups.all(g, g != "evil") || provider == "nix"`: {false, true},
+	} {
+		compiled, err := compileExpression(text, func(string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, who := rule{expression: compiled}, someone(map[string]any{"groups": unlearned, "scope": []any{"write"}})
+		if allowed, denied := r.fits(who, false), r.fits(who, true); allowed != want.allowed || denied != want.denied {
+			t.Errorf("%s: allowed %v, denied %v, want %v", text, allowed, denied, want)
+		}
+	}
+}
+
+// Groups that could not be learned are those of their provider, whatever else they are.
+func TestDenyOfAnotherProvidersGroups(t *testing.T) {
+	who := someone(map[string]any{"groups": unlearned})
+	who.prefixed = true
+	for group, denied := range map[string]bool{who.session.Provider + ":evil": true, "other:evil": false, "evil": false} {
+		r := rule{claims: map[string][]string{"groups": {"another:x", group}}}
+		if got := r.fits(who, true); got != denied {
+			t.Errorf("deny groups %s: %v", group, got)
 		}
 	}
 }

@@ -10,15 +10,12 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
-
-	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-// handOn hands a request on, and watches what it began as long as it lasts: an
-// access token has no session that could end meanwhile.
+// handOn hands a request on, and watches what it began as long as it lasts.
 func (g *Gate) handOn(w http.ResponseWriter, r *http.Request, v *visit, who *identity, next caddyhttp.Handler) error {
 	var err error
-	if who != nil && v.live != nil && v.gate.Streams != "keep" && !v.watched {
+	if who != nil && v.gate.Streams != "keep" && !v.watched {
 		err = g.serveWatched(w, r, v, next)
 	} else {
 		err = next.ServeHTTP(w, r)
@@ -29,17 +26,21 @@ func (g *Gate) handOn(w http.ResponseWriter, r *http.Request, v *visit, who *ide
 	return err
 }
 
-// serveWatched hands a request on and cuts it when its session ends: what the
+// serveWatched hands a request on and cuts it when its session or token ends: what the
 // upstream began for somebody who was signed in, it does not go on with for hours
 // after that (`streams cut`). The request's context is cancelled, which ends
 // WebSockets, event streams and downloads on every version of HTTP.
 func (g *Gate) serveWatched(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
 	v.watched = true
-	watch := v.gate.sessions.Watch(r.Context(), v.live)
+	watch := v.watch(r)
 	defer watch.Stop() // the proxy panics when it aborts an answer
 	defer func() {
 		if cut := watch.Cut(); cut != nil {
-			g.logger.Info("cut, since its session is over", zap.String("reason", string(sessionProblem(cut).Reason)), zap.Error(cut),
+			what := "cut, since its session is over"
+			if v.brought != nil {
+				what = "cut, since its access token is over"
+			}
+			g.logger.Info(what, zap.String("reason", string(sessionProblem(cut).Reason)), zap.Error(cut),
 				zap.String("request_id", requestID(r)), zap.String("host", r.Host), zap.String("path", originalURL(r).Path))
 		}
 	}()
@@ -69,7 +70,7 @@ const closeFrame = "\x88\x0f\x03\xf0session ended"
 // the connection is the proxy's after the handshake, else the frames are the body.
 type webSocketWriter struct {
 	*caddyhttp.ResponseWriterWrapper
-	watch    *session.Watch
+	watch    watch
 	now      func() time.Time
 	frames   frames
 	connect  bool // extended CONNECT: the frames are the body (RFC 8441 5, RFC 9220 3)
@@ -114,7 +115,7 @@ func (w *webSocketWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // webSocketConn is a hijacked connection to a browser.
 type webSocketConn struct {
 	net.Conn
-	watch  *session.Watch
+	watch  watch
 	now    func() time.Time
 	frames frames
 }

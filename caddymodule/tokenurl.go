@@ -61,6 +61,7 @@ func (g *Gate) provisionUsers(caddy.Context) error {
 	g.bearer.only = g.bearer.only || len(g.providers) == 0
 	g.speakers = append(slices.Clone(g.speakers), speaker)
 	g.users = speaker
+	g.issued = &authflow.IssuedTokens{Prepare: ownSession}
 	g.app.durable.keys.retain(ownTokenLifetime)
 	return nil
 }
@@ -90,8 +91,8 @@ func (a *App) issues() bool {
 
 // authorizationServer is this site as the issuer of tokens for itself.
 func (g *Gate) authorizationServer(ctx context.Context, v *visit) (authflow.AuthorizationServer, error) {
-	keys, err := g.app.assertionKeys(ctx, g.keys)
-	return authflow.AuthorizationServer{Issuer: v.origin.String(), Keys: keys}, err
+	keys, err := g.assertionKeys(ctx)
+	return authflow.AuthorizationServer{Issuer: v.origin.String(), Keys: keys, Known: g.issued}, err
 }
 
 // tokenAnswer is a successful answer (RFC 6749 5.1).
@@ -148,7 +149,7 @@ func (g *Gate) refuseTokenRequest(w http.ResponseWriter, r *http.Request, v *vis
 func (g *Gate) checkPassword(r *http.Request, request *authflow.PasswordGrant) (*account, error) {
 	attempts, now := g.app.durable.attempts, g.now()
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	giveBack, err := attempts.take(g.users.users.path, request.Username, address, now)
+	giveBack, err := attempts.take(r.Context(), g.state, g.users.users.path, request.Username, address, now)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +197,8 @@ func (g *Gate) issueToken(r *http.Request, v *visit, who *account, scopes []stri
 }
 
 // serveRevoke ends a token of our own before its time (RFC 7009). Who has the token may
-// do that. One that counts for nothing needs no ending, and is no error (2.2).
+// do that, also while its user's line is gone, which may come back. One that counts for
+// nothing needs no ending, and is no error (2.2).
 func (g *Gate) serveRevoke(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if answered, err := g.refuseTokenRequest(w, r, v); answered {
 		return err
@@ -205,8 +207,8 @@ func (g *Gate) serveRevoke(w http.ResponseWriter, r *http.Request, v *visit) err
 	if err != nil {
 		return g.failToken(w, r, v, err)
 	}
-	s, err := g.openOwnToken(r, v, raw)
-	if err == nil {
+	s, err := g.openOwnToken(r.Context(), v, raw)
+	if s != nil {
 		err = g.sessions.End(r.Context(), session.ByID(s.ID, s.Expires))
 		if err != nil {
 			err = sessionProblem(err)
@@ -256,12 +258,18 @@ func (g *Gate) failToken(w http.ResponseWriter, r *http.Request, v *visit, err e
 }
 
 // bringsOwn reports that the token of a request is to be judged as one of our own: it
-// says that it is, or there is nobody else whose tokens count.
+// says that it is, or there is nobody else whose tokens count. What a token says that
+// nobody has verified is read once.
 func (v *visit) bringsOwn() bool {
-	if v.gate.users == nil {
+	g, b := v.gate, v.brought
+	if g.users == nil {
 		return false
 	}
-	return len(v.gate.bearer.issuers) == 0 || authflow.AuthorizationServer{Issuer: v.origin.String()}.Issued(v.brought.raw)
+	if !b.sorted {
+		server := authflow.AuthorizationServer{Issuer: v.origin.String(), Known: g.issued}
+		b.sorted, b.isOwn = true, len(g.bearer.issuers) == 0 || !g.bearer.server.Knows(b.raw) && server.Issued(b.raw, g.now())
+	}
+	return b.isOwn
 }
 
 // checkOwnToken answers who is calling by a token of our own.
@@ -289,7 +297,7 @@ func (v *visit) openOwn(r *http.Request) (*caller, error) {
 	if !b.checked {
 		b.checked = true
 		var s *session.Session
-		if s, b.err = v.gate.openOwnToken(r, v, b.raw); b.err == nil {
+		if s, b.err = v.gate.openOwnToken(r.Context(), v, b.raw); b.err == nil {
 			b.err = v.gate.checkOwnUse(v, s)
 		}
 		b.own = &caller{session: s, issuer: v.gate.users}
@@ -312,17 +320,18 @@ func (g *Gate) checkOwnUse(v *visit, s *session.Session) error {
 }
 
 // openOwnToken verifies a token of our own, and that it was not ended: by a revocation,
-// as a session is, or because its user's line is gone or says something else now.
-func (g *Gate) openOwnToken(r *http.Request, v *visit, raw secret.String) (*session.Session, error) {
-	server, err := g.authorizationServer(r.Context(), v)
+// as a session is, or because its user's line is gone or says something else now. Then
+// the error comes with what the token says.
+func (g *Gate) openOwnToken(ctx context.Context, v *visit, raw secret.String) (*session.Session, error) {
+	server, err := g.authorizationServer(ctx, v)
 	if err != nil {
 		return nil, err
 	}
 	token, err := server.Verify(raw, g.now(), ownTokenLeeway)
 	if authflow.ReasonOf(err) == authflow.ReasonKeyUnknown {
 		// Another replica may have made it just now.
-		g.keys.Refresh(r.Context())
-		if server, err = g.authorizationServer(r.Context(), v); err != nil {
+		g.keys.Refresh(ctx)
+		if server, err = g.authorizationServer(ctx, v); err != nil {
 			return nil, err
 		}
 		token, err = server.Verify(raw, g.now(), ownTokenLeeway)
@@ -330,14 +339,11 @@ func (g *Gate) openOwnToken(r *http.Request, v *visit, raw secret.String) (*sess
 	if err != nil {
 		return nil, asTokenProblem(err)
 	}
-	s, err := ownSession(token, v.origin)
-	if err != nil {
-		return nil, tokenProblem(authflow.NoLogin, authflow.ReasonClaimMalformed, "invalid_token", err)
-	}
+	s := token.Prepared.(*session.Session)
 	if known := g.users.users.accounts().byName[token.Subject]; known == nil || known.entry != token.Entry {
-		return nil, tokenProblem(authflow.NoLogin, ReasonSessionEnded, "invalid_token", fmt.Errorf("the entry of user %s has changed since, or is gone", token.Subject))
+		return s, tokenProblem(authflow.NoLogin, ReasonSessionEnded, "invalid_token", fmt.Errorf("the entry of user %s has changed since, or is gone", token.Subject))
 	}
-	if err := g.sessions.Check(r.Context(), s); err != nil {
+	if err := g.sessions.Check(ctx, s); err != nil {
 		if p := sessionProblem(err); p.Kind != authflow.NoLogin {
 			return nil, p
 		}
@@ -347,14 +353,14 @@ func (g *Gate) openOwnToken(r *http.Request, v *visit, raw secret.String) (*sess
 }
 
 // ownSession is what a token of our own says, in the form that rules, headers and
-// revocations read. It is no session: nothing of it is kept.
-func ownSession(t *authflow.IssuedToken, o origin) (*session.Session, error) {
+// revocations read. It is no session: no browser brings it, and no store has it.
+func ownSession(of authflow.AuthorizationServer, t *authflow.IssuedToken) (any, error) {
 	id, err := base64.RawURLEncoding.Strict().DecodeString(t.ID)
 	if err != nil || len(id) != len(session.ID{}) {
 		return nil, fmt.Errorf("jti is %.64q", t.ID)
 	}
 	return &session.Session{
-		ID: session.ID(id), Provider: usersName, Issuer: o.String(), ClientID: t.ClientID, Subject: t.Subject,
+		ID: session.ID(id), Provider: usersName, Issuer: of.Issuer, ClientID: t.ClientID, Subject: t.Subject,
 		Claims:   map[string]any{"groups": anyList(t.Groups), "scope": anyList(t.Scopes), "preferred_username": t.Subject},
 		AuthTime: t.Issued, Created: t.Issued, Expires: t.Expires,
 	}, nil

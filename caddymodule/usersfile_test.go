@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/session"
 )
 
 // Hashes of "antitiming", as `gatehouse hash-password` makes them.
@@ -196,7 +197,7 @@ func TestUsersFileFollows(t *testing.T) {
 func TestAttempts(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	try := func(a *attempts, name, address string) bool {
-		_, err := a.take("file", name, address, now)
+		_, err := a.take(t.Context(), session.NewState(nil, nil), "file", name, address, now)
 		if err != nil && (asProblem(err).Reason != ReasonTooManyAttempts || asProblem(err).RetryAfter <= 0) {
 			t.Errorf("%v", err)
 		}
@@ -233,7 +234,7 @@ func TestAttempts(t *testing.T) {
 		t.Errorf("what the name refuses has cost the address: %d are left of 7", n)
 	}
 	for range 50 {
-		giveBack, err := a.take("file", "eve", "192.0.2.5", now)
+		giveBack, err := a.take(t.Context(), session.NewState(nil, nil), "file", "eve", "192.0.2.5", now)
 		if err != nil {
 			t.Fatal("right passwords cost something")
 		}
@@ -258,6 +259,63 @@ func TestAttempts(t *testing.T) {
 	b := newAttempts()
 	if b.slot("a", "bc") == a.slot("a", "bc") || a.slot("a", "bc") == a.slot("ab", "c") {
 		t.Error("slots can be told in advance, or run together")
+	}
+}
+
+// elsewhere is what other processes have used up, of each kind.
+type elsewhere struct {
+	used  map[string]int
+	away  error
+	asked int
+}
+
+// Place implements places.
+func (e *elsewhere) Place(_ context.Context, n int, _ time.Duration, _ string, parts ...string) (func(), error) {
+	e.asked++
+	switch {
+	case e.away != nil:
+		return nil, e.away
+	case e.used[parts[0]] >= n:
+		return nil, session.ErrUsed
+	}
+	e.used[parts[0]]++
+	return func() { e.used[parts[0]]-- }, nil
+}
+
+// What is tried at other processes counts here; while they cannot be asked, this one's own limits do.
+func TestAttemptsAmongProcesses(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	count := func(a *attempts, others *elsewhere) (n int) {
+		for range 100 {
+			if _, err := a.take(t.Context(), others, "file", "eve", "192.0.2.1", now); err == nil {
+				n++
+			}
+		}
+		return n
+	}
+	for _, tt := range []struct {
+		name   string
+		others elsewhere
+		want   int
+	}{
+		{"nothing is used up", elsewhere{used: map[string]int{}}, 10},
+		{"some of the address", elsewhere{used: map[string]int{"address": 6}}, 4},
+		{"all of the address", elsewhere{used: map[string]int{"address": 10}}, 0},
+		{"all of the name", elsewhere{used: map[string]int{"name": 20}}, 3},
+		{"all of the name, from here", elsewhere{used: map[string]int{"name": 20, "reserve": 3}}, 0},
+		{"they cannot be asked", elsewhere{away: session.ErrUnavailable}, 10},
+	} {
+		if n := count(newAttempts(), &tt.others); n != tt.want || tt.others.asked > 33 {
+			t.Errorf("%s: %d attempts and %d questions, want %d and as many as this process would allow", tt.name, n, tt.others.asked, tt.want)
+		}
+	}
+	a, others := newAttempts(), &elsewhere{used: map[string]int{}}
+	for range 50 {
+		giveBack, err := a.take(t.Context(), others, "file", "eve", "192.0.2.1", now)
+		if err != nil {
+			t.Fatal("right passwords cost something")
+		}
+		giveBack()
 	}
 }
 

@@ -113,6 +113,8 @@ func TestBearer(t *testing.T) {
 		{"RFC 6750 2 two headers", "/x", both, 400, "token_malformed", `error="invalid_request"`},
 		{"two headers of other schemes", "/x", http.Header{"Authorization": {"Basic eDp5", "Bearer " + good}}, 400, "token_malformed", `error="invalid_request"`},
 		{"a scheme without token", "/x", http.Header{"Authorization": {"Bearer"}}, 400, "token_malformed", `error="invalid_request"`},
+		{"RFC 6750 2.1 padding in the middle", "/x", bearing("a=b"), 400, "token_malformed", `error="invalid_request"`},
+		{"RFC 6750 2.1 padding alone", "/x", bearing("=="), 400, "token_malformed", `error="invalid_request"`},
 		{"two tokens in one", "/x", bearing(good + ", " + good), 400, "token_malformed", `error="invalid_request"`},
 		{"not bound, and sent as DPoP", "/x", http.Header{"Authorization": {"DPoP " + good}}, 401, "token_binding_refused", `DPoP algs="`},
 		{"none", "/x", nil, 401, "no_session", `resource_metadata="`},
@@ -570,6 +572,39 @@ func TestBearerOfAFurtherIssuer(t *testing.T) {
 	}
 }
 
+// A further issuer is reached as a provider is: by an authority of its own, elsewhere than its name says, through a proxy,
+// without metadata. Each word is of one issuer alone.
+func TestBearerOfAnIssuerElsewhere(t *testing.T) {
+	t.Parallel()
+	pool := "tls_trust_pool file " + writeAuthority(t)
+	words, tokens := "", map[string]string{}
+	for name, how := range map[string]func(back string) string{
+		"reached": func(back string) string { return "reach " + back + "\n" + pool },
+		"proxied": func(back string) string {
+			return "forward_proxy_url " + startForwardProxy(t, strings.TrimPrefix(back, "https://")).URL + "\n" + pool
+		},
+		"by-hand": func(back string) string {
+			return "discovery off\nendpoint jwks " + back + "/" + testop.JWKS + "\ninsecure_skip_tls_verify"
+		},
+		"untrusted": func(back string) string { return "reach " + back },
+	} {
+		ci, issuer := testop.Start(t), "https://"+name+".example.test"
+		ci.Set(speakAs(issuer))
+		words += "issuer " + issuer + " {\n" + how(startTLS(t, ci).URL) + "\n}\n"
+		tokens[name] = ci.Issue(testop.AccessToken{Audience: api, Subject: "alice", Claims: testop.Edit{"iss": issuer}})
+	}
+	s := startTokenSite(t, words, "allow any")
+	for name, token := range tokens {
+		page := call(t, "GET", s.HTTP()+"/x", bearing(token))
+		if name == "untrusted" {
+			wantReason(t, page, http.StatusServiceUnavailable, "discovery_failed")
+		} else if got := seen(t, page).Header.Get("X-Forwarded-User"); got != name+".example.test:alice" {
+			t.Errorf("%s: as %q", name, got)
+		}
+	}
+	s.WaitLog("insecure_skip_tls_verify: anyone on the network path can pretend to be the provider")
+}
+
 // What `forward` sends of a token that somebody brought: that token, unless it is bound; and of a session what it
 // always sends. Headers that forward clears are read before.
 func TestBearerIsForwarded(t *testing.T) {
@@ -665,6 +700,8 @@ func TestPreflight(t *testing.T) {
 		"options":                     {"options", preflight()},
 		"OPTIONS that says DELETE":    {"OPTIONS", preflight("X-Http-Method-Override", "DELETE")},
 		"OPTIONS that says it so":     {"OPTIONS", preflight("X-Method-Override", "DELETE")},
+		"the application's own login": {"OPTIONS", preflight("Cookie", "app_session=1")},
+		"OPTIONS for a proxy":         {"OPTIONS", preflight("Proxy-Authorization", "Basic eDp5")},
 		"OPTIONS with a wrong token":  {"OPTIONS", preflight("Authorization", "Bearer x")},
 		"OPTIONS with another scheme": {"OPTIONS", preflight("Authorization", "Basic eDp5")},
 	} {
@@ -672,6 +709,12 @@ func TestPreflight(t *testing.T) {
 			t.Errorf("%s: %d", name, page.Status)
 		}
 	}
+	for _, query := range []string{"?_method=GET", "?a=b&%5fmethod=GET", "?.method=GET", "?_METHOD=GET"} {
+		if page := call(t, "OPTIONS", s.HTTP()+"/x"+query, preflight()); page.Status != 401 {
+			t.Errorf("OPTIONS that says GET by %s: %d", query, page.Status)
+		}
+	}
+	seen(t, call(t, "OPTIONS", s.HTTP()+"/x?method=list&payment_method=card", preflight()))
 	r, err := http.NewRequest("OPTIONS", s.HTTP()+"/x", strings.NewReader("body"))
 	if err != nil {
 		t.Fatal(err)

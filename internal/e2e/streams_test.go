@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -115,6 +116,8 @@ type streamer struct {
 	at   string // the origin
 	port string
 	b    *Browser
+
+	header http.Header // beside the cookies
 }
 
 func (c *streamer) request(method, path string, body io.Reader) *http.Request {
@@ -123,6 +126,7 @@ func (c *streamer) request(method, path string, body io.Reader) *http.Request {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	maps.Copy(r.Header, c.header)
 	r.Header.Set("Origin", c.at)
 	for _, cookie := range c.b.Jar.Get(r.URL, false, true) {
 		c.b.addCookie(r, cookie)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/gatehouse-auth/gatehouse/internal/redistest"
 )
 
 // tokenURLSite is two sites without a provider, whose users stand in a file.
@@ -474,5 +476,59 @@ func TestTokenURLReplicas(t *testing.T) {
 				t.Errorf("%d %s", page.Status, page.Body)
 			}
 		}
+	}
+}
+
+// Where servers share a memory, passwords are guessed no more often at two of them; while it is away, each counts for itself.
+func TestTokenURLAttemptsAmongReplicas(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	users := filepath.Join(t.TempDir(), "users")
+	writeUsers(t, users, "ada "+hashPassword(t, "correct horse", "--bcrypt-cost", "4")+"\n")
+	start := func() *Caddy {
+		return StartCaddy(t, `{
+	`+trustLoopback+`
+	gatehouse {
+		session {
+			keys `+configuredKey+`
+			shared redis {$REDIS}
+		}
+	}
+}
+https://app.example.test:{$PORT} {
+	tls {$CERT} {$KEY}
+	gatehouse {
+		users `+users+`
+	}
+	respond ok
+}`, "REDIS="+server.Addr)
+	}
+	first, second := start(), start()
+	try := func(c *Caddy, address, password string) int {
+		return postForm(t, c.HTTPS("app.example.test")+"/oauth2/token", passwordForm("ada", password), http.Header{"X-Forwarded-For": {address}}).Status
+	}
+	count := func(address string, all ...*Caddy) (wrong int) {
+		for i := range 60 {
+			switch status := try(all[i%len(all)], address, "wrong"); status {
+			case http.StatusBadRequest:
+				wrong++
+			case http.StatusTooManyRequests:
+			default:
+				t.Fatalf("status %d", status)
+			}
+		}
+		return wrong
+	}
+	if n := count("192.0.2.1", first, second); n > 10 { // within a minute; some come back later
+		t.Errorf("one address tried %d times at two servers", n)
+	}
+	for range 15 { // what is right costs nothing, anywhere
+		if status := try(first, "192.0.2.2", "correct horse"); status != http.StatusOK {
+			t.Fatalf("%d", status)
+		}
+	}
+	server.Kill()
+	if n := count("192.0.2.3", second); n < 10 || n > 20 {
+		t.Errorf("without the memory one address tried %d times", n)
 	}
 }

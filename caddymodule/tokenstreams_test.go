@@ -1,0 +1,85 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
+)
+
+// A request is cut when its token does not count any more, and for nothing else; and what watches it ends with it.
+func TestTokenWatch(t *testing.T) {
+	over := authflow.NewError(authflow.ReasonTokenExpired, nil)
+	over.Kind = authflow.NoLogin
+	for _, tt := range []struct {
+		name  string
+		judge func(context.Context) error
+		cut   bool
+	}{
+		{"it counts", func(context.Context) error { return nil }, false},
+		{"it is over", func(context.Context) error { return over }, true},
+		{"that cannot be told", func(context.Context) error { return authflow.NewError(authflow.ReasonKeysUnavailable, nil) }, false},
+		{"judging hangs", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, false},
+		{"judging panics", func(context.Context) error { panic("a storage module") }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var judged atomic.Int32
+				w := watchToken(t.Context(), func(ctx context.Context) error {
+					if judged.Add(1) < 3 {
+						return nil
+					}
+					return tt.judge(ctx)
+				})
+				time.Sleep(5 * time.Second)
+				if w.Context().Err() != nil {
+					t.Fatal("cut before its time")
+				}
+				time.Sleep(4 * time.Second) // not at the moment at which it is judged
+				if cut := w.Cut(); (cut != nil) != tt.cut || (w.Context().Err() != nil) != tt.cut {
+					t.Fatalf("cut: %v, %v", cut, w.Context().Err())
+				}
+				if tt.cut && authflow.ReasonOf(w.Cut()) != authflow.ReasonTokenExpired {
+					t.Errorf("it does not say why: %v", w.Cut())
+				}
+				w.Stop()
+				seen := judged.Load()
+				time.Sleep(time.Minute)
+				if judged.Load() != seen {
+					t.Error("it is watched although it is over")
+				}
+			})
+		})
+	}
+}
+
+// The end of a request is no end of its token.
+func TestTokenWatchOfACancelledRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, before := range []bool{true, false} {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			if before {
+				cancel(errors.New("the browser has gone"))
+			}
+			w := watchToken(ctx, func(ctx context.Context) error { return ctx.Err() })
+			cancel(errors.New("the browser has gone"))
+			time.Sleep(time.Minute)
+			if w.Cut() != nil {
+				t.Errorf("cut: %v", w.Cut())
+			}
+			w.Stop()
+		}
+	})
+}
+
+// BenchmarkTokenWatch is what it adds to a request that it may be a stream.
+func BenchmarkTokenWatch(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		watchToken(b.Context(), func(context.Context) error { return nil }).Stop()
+	}
+}
