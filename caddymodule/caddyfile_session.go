@@ -77,13 +77,15 @@ func parseSessionStore(d *caddyfile.Dispenser, word string, target *json.RawMess
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax:
 //
 //	redis [<address>...] {
-//		sentinel       <master>
+//		sentinel          <master>
+//		sentinel_username <user>
+//		sentinel_password <password>
 //		cluster
-//		username       <user>
-//		password       <password>
+//		username          <user>
+//		password          <password>
 //		tls
-//		tls_trust_pool <module> ...
-//		prefix         <prefix>
+//		tls_trust_pool    <module> ...
+//		prefix            <prefix>
 //	}
 func (s *RedisStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the module's name
@@ -105,18 +107,23 @@ func (s *RedisStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	case s.Username != "" && s.Password == "":
 		return d.Err("username needs a password")
 	}
+	if err := s.checkSentinel(); err != nil {
+		return d.WrapErr(err)
+	}
 	return nil
 }
 
 func redisWords(c *RedisConfig) vocabulary {
 	return vocabulary{
-		"sentinel":       one(&c.Sentinel),
-		"cluster":        flag(&c.Cluster),
-		"username":       one(&c.Username),
-		"password":       one(&c.Password),
-		"tls":            flag(&c.TLS),
-		"tls_trust_pool": {parse: func(d *caddyfile.Dispenser) error { return parseTrustPool(d, &c.TLSTrustPool) }},
-		"prefix":         one(&c.Prefix),
+		"sentinel":          one(&c.Sentinel),
+		"sentinel_username": one(&c.SentinelUsername),
+		"sentinel_password": one(&c.SentinelPassword),
+		"cluster":           flag(&c.Cluster),
+		"username":          one(&c.Username),
+		"password":          one(&c.Password),
+		"tls":               flag(&c.TLS),
+		"tls_trust_pool":    {parse: func(d *caddyfile.Dispenser) error { return parseTrustPool(d, &c.TLSTrustPool) }},
+		"prefix":            one(&c.Prefix),
 	}
 }
 

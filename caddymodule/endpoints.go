@@ -304,6 +304,7 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, v *visit, p *provi
 	}
 	g.counters.signedIn(p.name)
 	g.logger.Info("signed in", zap.String("provider", p.name), zap.String("subject", s.Subject), zap.String("host", v.origin.host))
+	g.outwaitLogout(r, live.Session())
 	if g.cookies.SameSite == http.SameSiteStrictMode {
 		// A redirect goes on with the navigation that the provider's site began, and
 		// browsers keep a strict cookie out of that; a page begins a new one.

@@ -115,14 +115,26 @@ func (g *Gate) keepForm(r *http.Request, v *visit, form *heldForm, wait time.Dur
 	if err != nil {
 		return h, err
 	}
-	return h, g.forms().Put(r.Context(), h.key(), blob, wait)
+	return h, g.formError(g.forms().Put(r.Context(), h.key(), blob, wait))
+}
+
+// formError tells what the shared memory cannot do now from what it does not have:
+// then the form is not lost, and its sender is asked to come again.
+func (g *Gate) formError(err error) error {
+	if err == nil || errors.Is(err, session.ErrNotFound) || g.state.Shared() == nil {
+		return err
+	}
+	return &authflow.Error{
+		Kind: authflow.Unavailable, Reason: ReasonStoreUnavailable, RetryAfter: 5 * time.Second,
+		Public: "The form that you have sent cannot be kept or read at the moment. Please try again shortly.", Err: err,
+	}
 }
 
 // takeForm ends a form's wait: it is there for whoever asks first.
 func (g *Gate) takeForm(r *http.Request, v *visit, h formHandle) (*heldForm, error) {
 	blob, err := g.forms().Take(r.Context(), h.key())
 	if err != nil {
-		return nil, err
+		return nil, g.formError(err)
 	}
 	encoded, err := seal.OpenBlob(h.secret[:], v.purpose(purposeForm), blob)
 	if err != nil {
@@ -135,6 +147,9 @@ func (g *Gate) takeForm(r *http.Request, v *visit, h formHandle) (*heldForm, err
 // errNotHeld says that a request is no form that may wait.
 var errNotHeld = errors.New("not a form that waits")
 
+// isUnavailable reports that something works again in a while.
+func isUnavailable(err error) bool { return err != nil && asProblem(err).Kind == authflow.Unavailable }
+
 // holdForm lets a form wait that was refused since its session is over. It comes
 // from a page of this site, in a browser that still has the session's cookie: so
 // it is known whose it is, and nobody else's sign-in will send it.
@@ -144,7 +159,7 @@ func (g *Gate) holdForm(r *http.Request, v *visit, refusal error) (*provider, []
 	}
 	past, err := v.gate.sessions.Past(r.Context(), v.cookies, v.scope())
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, sessionProblem(err)
 	}
 	var of *provider
 	for _, p := range v.demanded {
@@ -281,10 +296,13 @@ func (g *Gate) returnedForm(w http.ResponseWriter, r *http.Request, v *visit) (*
 	if !ours {
 		return r, nil // another tab was faster; it waits for its own
 	}
+	form, err := g.takeForm(r, v, parseFormHandle(handle))
+	if isUnavailable(err) {
+		return r, err // it waits on
+	}
 	if err := g.cookies.ClearSmall(w, v.scope(), session.Form); err != nil {
 		return r, err
 	}
-	form, err := g.takeForm(r, v, parseFormHandle(handle))
 	if err != nil || !form.isOf(s) || form.Origin != v.origin.String() {
 		g.logger.Info("a form is not sent again", zap.Error(err))
 		return r, nil
@@ -322,6 +340,9 @@ func (g *Gate) loginWithForm(w http.ResponseWriter, r *http.Request, v *visit, r
 		return false, nil
 	}
 	p, handle, err := g.holdForm(r, v, refusal)
+	if isUnavailable(err) {
+		return true, g.fail(w, r, v, err) // to send it again, the browser asks
+	}
 	if err != nil {
 		if !errors.Is(err, errNotHeld) {
 			g.logger.Warn("a form could not be kept for after the sign-in", zap.Error(err))

@@ -101,15 +101,21 @@ func (g *Gate) keepAttempt(w http.ResponseWriter, r *http.Request, v *visit, att
 // takeAttempt finds the attempt that a state belongs to, in this browser, and
 // uses it up whatever comes of it (OAuth 2.0 Security BCP 4.7.1). One that was
 // used before is returned with the error: it says where the browser wanted to go.
+// One of which that cannot be told stays, unused: the callback can be tried again.
 func (g *Gate) takeAttempt(w http.ResponseWriter, r *http.Request, v *visit, state string) (*authflow.Attempt, error) {
-	scope := v.scope()
-	sealed, err := v.cookies.Attempt(scope, state)
+	sealed, err := v.cookies.Attempt(v.scope(), state)
 	if err != nil {
 		return nil, authflow.NewError(authflow.ReasonStateUnknown, err)
 	}
-	if err := g.cookies.ClearAttempt(w, scope, v.cookies, state); err != nil {
+	attempt, err := g.useAttempt(r, v, state, sealed)
+	if errors.Is(err, session.ErrUnavailable) {
 		return nil, err
 	}
+	return attempt, errors.Join(err, g.cookies.ClearAttempt(w, v.scope(), v.cookies, state))
+}
+
+// useAttempt opens a sealed attempt and notes that it was used.
+func (g *Gate) useAttempt(r *http.Request, v *visit, state, sealed string) (*authflow.Attempt, error) {
 	encoded, err := g.unseal(r, v.attemptPurpose(state), sealed)
 	var unknownKey *seal.UnknownKeyError
 	switch {

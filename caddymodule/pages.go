@@ -150,6 +150,8 @@ func (g *Gate) errorPage(w http.ResponseWriter, r *http.Request, v *visit, statu
 	if !ours {
 		again = v.policy().OwnTarget(originalTarget(r))
 		retry = again
+	} else if name == "callback" && r.Method == http.MethodGet && e.Reason == ReasonStoreUnavailable {
+		retry = originalTarget(r) // the attempt is there still
 	} else if name == "login" {
 		again = "" // its rd may be what is wrong
 		retry = v.endpoint("login") + "?" + originalURL(r).RawQuery

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,13 @@ type RedisConfig struct {
 	// The name that the sentinels at the addresses know the master by.
 	// Default: the addresses are no sentinels.
 	Sentinel string `json:"sentinel,omitempty"`
+
+	// The ACL user that the sentinels ask for. Default: their default user.
+	SentinelUsername string `json:"sentinel_username,omitempty"`
+
+	// The password that the sentinels ask for; it is not that of the master. It is
+	// read when the configuration is loaded. Default: none.
+	SentinelPassword string `json:"sentinel_password,omitempty"`
 
 	// The addresses are nodes of a cluster.
 	Cluster bool `json:"cluster,omitempty"`
@@ -74,6 +82,7 @@ func (s *RedisStore) Provision(ctx caddy.Context) error {
 		target    *string
 	}{
 		{"sentinel", s.Sentinel, &s.config.Sentinel},
+		{"sentinel_username", s.SentinelUsername, &s.config.SentinelUsername},
 		{"username", s.Username, &s.config.Username},
 		{"prefix", s.Prefix, &s.config.Prefix},
 	} {
@@ -83,7 +92,7 @@ func (s *RedisStore) Provision(ctx caddy.Context) error {
 		}
 	}
 	s.config.Cluster = s.Cluster
-	for _, step := range []func(caddy.Context) error{s.provisionAddresses, s.provisionPassword, s.provisionTLS} {
+	for _, step := range []func(caddy.Context) error{s.provisionAddresses, s.provisionPassword, s.provisionSentinel, s.provisionTLS} {
 		if err := step(ctx); err != nil {
 			return fmt.Errorf("redis: %w", err)
 		}
@@ -147,18 +156,42 @@ func (s *RedisStore) provisionPassword(caddy.Context) error {
 		return nil
 	}
 	raw := s.Password
-	s.config.Password = func() (secret.String, error) {
-		value, err := caddy.NewReplacer().ReplaceOrErr(raw, true, true)
-		if err != nil || value == "" {
-			return secret.String{}, errPassword // the replacer's text may quote the password
-		}
+	s.config.Password = func() (secret.String, error) { return readPassword(raw) }
+	_, err := s.config.Password()
+	return err
+}
+
+// readPassword resolves a password. Its error names a placeholder, and nothing else
+// of the text.
+func readPassword(raw string) (secret.String, error) {
+	value, err := caddy.NewReplacer().ReplaceOrErr(raw, true, true)
+	if err == nil && value != "" {
 		return secret.New(value), nil
 	}
-	if _, err := s.config.Password(); err != nil {
-		if name, isPlaceholder := placeholderOf(raw); isPlaceholder {
-			return fmt.Errorf("%w (%s)", err, name)
-		}
+	if name, isPlaceholder := placeholderOf(raw); isPlaceholder {
+		return secret.String{}, fmt.Errorf("%w (%s)", errPassword, name)
+	}
+	return secret.String{}, errPassword // the replacer's text may quote the password
+}
+
+// checkSentinel refuses what would be asked of sentinels that there are not.
+func (c *RedisConfig) checkSentinel() error {
+	switch {
+	case c.Sentinel == "" && c.SentinelUsername+c.SentinelPassword != "":
+		return errors.New("sentinel_username and sentinel_password without sentinel do nothing")
+	case c.SentinelUsername != "" && c.SentinelPassword == "":
+		return errors.New("sentinel_username needs a sentinel_password")
+	}
+	return nil
+}
+
+func (s *RedisStore) provisionSentinel(caddy.Context) error {
+	err := s.checkSentinel()
+	if err != nil || s.SentinelPassword == "" {
 		return err
+	}
+	if s.config.SentinelPassword, err = readPassword(s.SentinelPassword); err != nil {
+		return fmt.Errorf("sentinel_%w", err)
 	}
 	return nil
 }
@@ -195,8 +228,10 @@ func (s *RedisStore) provisionTLS(ctx caddy.Context) error {
 // Identity implements [SessionStore].
 func (s *RedisStore) Identity() string {
 	addresses := slices.Sorted(slices.Values(s.config.Addresses))
-	return fmt.Sprintf("redis %q %q %v %q %q %v %q %q", addresses, s.config.Sentinel, s.Cluster, s.config.Username,
-		s.Password, s.TLS, s.authorities, cmp.Or(s.config.Prefix, redisstore.DefaultPrefix))
+	// A client keeps the password for sentinels that it was made with: another is another client.
+	forSentinels := sha256.Sum256([]byte(s.config.SentinelPassword.Reveal()))
+	return fmt.Sprintf("redis %q %q %q %x %v %q %q %v %q %q", addresses, s.config.Sentinel, s.config.SentinelUsername, forSentinels,
+		s.Cluster, s.config.Username, s.Password, s.TLS, s.authorities, cmp.Or(s.config.Prefix, redisstore.DefaultPrefix))
 }
 
 // OpenSessions implements [SessionStore].

@@ -19,6 +19,7 @@ type memory struct {
 	silent   bool  // it stores revocations and tells nobody
 	deaf     bool  // it takes no successor
 	full     bool  // it takes no revocation
+	lossy    bool  // it gives leases, and the answers are lost
 	revision uint64
 	revoked  []Revocation
 	owners   map[string]owned
@@ -115,12 +116,17 @@ func (s *subscription) Next(ctx context.Context) (uint64, Revocation, error) {
 func (s *subscription) Close() error { return nil }
 
 func (m *memory) Lease(_ context.Context, name, owner string, forTime time.Duration) (mine bool, err error) {
+	lost := false
 	err = m.call(func() {
 		old, found := m.owners[name]
 		if mine = !found || old.value == owner || !time.Now().Before(old.until); mine {
 			m.owners[name] = owned{owner, time.Now().Add(forTime)}
 		}
+		lost = m.lossy
 	})
+	if lost {
+		return false, errOutage
+	}
 	return mine, err
 }
 
@@ -371,6 +377,28 @@ func TestLeaseOfTheDead(t *testing.T) {
 	})
 }
 
+// A lease whose answer was lost is nobody's: it keeps nobody from the next turn.
+func TestLeaseWhoseAnswerIsLost(t *testing.T) {
+	inReplicaBubble(t, func(t *testing.T, serverSide bool) {
+		r := newReplicas(t, 2, serverSide)
+		b := newBrowser(t, app)
+		r.gates[0].signIn(b, fresh())
+		lossy := func(is bool) { r.shared.set(func(m *memory) { m.lossy = is }) }
+		lossy(true)
+		if _, err := r.gates[0].Update(t.Context(), r.gates[0].mustLoad(b), refresh("new")); !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("without an answer: %v", err)
+		}
+		lossy(false)
+		start := time.Now()
+		if updated, err := r.gates[1].Update(t.Context(), r.gates[1].mustLoad(b), refresh("new")); err != nil || updated.Session().Generation != 2 {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > longPoll {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 // A lease is renewed while a change runs, and given back when it panics.
 func TestLeaseLastsAsLongAsTheChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -556,7 +584,7 @@ func TestRevocationsAmongProcesses(t *testing.T) {
 				if err := r.gates[0].End(t.Context(), BySession(live)); err != nil {
 					t.Fatal(err)
 				}
-				r.gates[0].wantErr(b, ErrRevokedOrGone(serverSide))
+				r.gates[0].wantErr(b, signedOutAs(serverSide))
 				if time.Sleep(time.Millisecond); silent {
 					time.Sleep(time.Second)
 				}
@@ -567,8 +595,45 @@ func TestRevocationsAmongProcesses(t *testing.T) {
 	}
 }
 
-// ErrRevokedOrGone is what is said of a session that was ended where it was deleted, too.
-func ErrRevokedOrGone(serverSide bool) error {
+// A memory that answers and takes nothing, since its disk is full, is told when it takes something again; the processes
+// followed it all the while.
+func TestRevocationThatTheMemoryDidNotTake(t *testing.T) {
+	inReplicaBubble(t, func(t *testing.T, serverSide bool) {
+		r := newReplicas(t, 2, serverSide)
+		b, other := newBrowser(t, app), newBrowser(t, app)
+		live := r.gates[0].signIn(b, fresh())
+		r.gates[0].signIn(other, fresh())
+		for _, g := range r.gates {
+			g.mustLoad(b)
+			g.mustLoad(other)
+		}
+		r.shared.set(func(m *memory) { m.full = true })
+		if err := r.gates[0].End(t.Context(), BySession(live)); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("a sign-out that reaches nobody: %v", err)
+		}
+		time.Sleep(2 * feedLimit) // nobody is refused for it
+		for _, g := range r.gates {
+			g.mustLoad(other)
+		}
+		r.shared.set(func(m *memory) { m.full = false })
+		time.Sleep(time.Second)
+		for _, g := range r.gates {
+			g.mustLoad(other)
+		}
+		r.gates[0].wantErr(b, signedOutAs(serverSide))
+		if serverSide {
+			r.gates[1].wantErr(b, ErrUnreadable) // the five seconds are over in which it is not asked
+		} else {
+			r.gates[1].wantErr(b, ErrRevoked)
+		}
+		if revision := r.shared.revision; revision != 1 {
+			t.Errorf("it was told %d times", revision)
+		}
+	})
+}
+
+// signedOutAs is what is said of a session that was ended where it was deleted, too.
+func signedOutAs(serverSide bool) error {
 	if serverSide {
 		return ErrUnreadable
 	}
@@ -612,7 +677,7 @@ func TestSharedMemoryIsAway(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		for _, g := range r.gates {
 			g.mustLoad(b)
-			g.wantErr(ended, ErrRevokedOrGone(serverSide))
+			g.wantErr(ended, signedOutAs(serverSide))
 		}
 	})
 }
@@ -849,29 +914,5 @@ func TestIdleAmongProcesses(t *testing.T) {
 		r.gates[0].mustLoad(b)
 		time.Sleep(2 * time.Second)
 		r.gates[1].mustLoad(b) // not by what it heard four seconds ago
-	})
-}
-
-// A memory that answers and takes nothing (out of memory, read-only for a while) gets a sign-out later, when it does: the
-// others learn of it then, though nothing else went wrong that would have all of it read again.
-func TestSignOutThatTheMemoryDidNotTake(t *testing.T) {
-	inReplicaBubble(t, func(t *testing.T, serverSide bool) {
-		r := newReplicas(t, 2, serverSide)
-		b := newBrowser(t, app)
-		r.gates[0].signIn(b, fresh())
-		for _, g := range r.gates {
-			g.mustLoad(b)
-		}
-		r.shared.set(func(m *memory) { m.full = true })
-		err := r.gates[0].End(t.Context(), ByIdPSession("https://id.example.com", "sid-1", time.Time{}))
-		if !errors.Is(err, ErrUnavailable) {
-			t.Errorf("%v, want ErrUnavailable", err)
-		}
-		time.Sleep(2 * feedLimit)
-		r.gates[0].wantErr(b, ErrRevoked)
-		r.gates[1].mustLoad(b) // it cannot know, and is not stopped by it
-		r.shared.set(func(m *memory) { m.full = false })
-		time.Sleep(2 * time.Second)
-		r.gates[1].wantErr(b, ErrRevoked)
 	})
 }

@@ -41,6 +41,7 @@ func (m *Manager) turn(ctx context.Context, live *Live) (*turn, *version, error)
 	for wait := firstPoll; ; wait = min(2*wait, longPoll) {
 		mine, err := t.shared.Lease(ctx, t.name, t.owner, leaseTime)
 		if err != nil {
+			go t.release(ctx) // it may be ours, and the answer alone was lost
 			return nil, nil, fmt.Errorf("%w: lease: %w", ErrUnavailable, err)
 		}
 		newest, err := m.reask(ctx, live)

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,43 +22,99 @@ var stores = map[string]string{
 }
 
 // P04: a hundred parallel requests when the access token is due are one refresh; nobody is signed out, although the
-// provider rotates refresh tokens and revokes the family at reuse.
+// provider rotates refresh tokens and revokes the family at reuse, and nobody waits longer than the provider does.
 func TestRefreshOnce(t *testing.T) {
 	for store, caddyfile := range stores {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
-			s := StartSite(t, caddyfile)
-			// Each token lives until the next round begins, and the hundred requests of a round take less than it lives.
-			lives := []time.Duration{2 * time.Second, 12 * time.Second, time.Hour}
-			nextLives := func(life time.Duration) {
-				s.OP.Set(func(b *testop.Behaviour) { b.AccessTokenLifetime = life })
-			}
-			nextLives(lives[0])
-			b := NewBrowser(t)
+			refreshOnce(t, StartSite(t, caddyfile))
+		})
+	}
+}
+
+// refreshOnce sends a hundred requests of one browser at once to processes that share sessions, when its token is due: in
+// rounds, until one was in time, and then once more with what that round has given.
+func refreshOnce(t *testing.T, sites ...*Site) {
+	t.Helper()
+	const (
+		call    = 300 * time.Millisecond // of the provider, for a refresh
+		slack   = 100 * time.Millisecond // on top of it, for every answer
+		rounds  = 6
+		expires = 2 * time.Second
+		long    = 12 * time.Second // the hundred requests of a round take less
+	)
+	op := sites[0].OP
+	next := func(life time.Duration, call time.Duration) {
+		op.Set(func(b *testop.Behaviour) {
+			b.AccessTokenLifetime, b.Faults = life, map[string]testop.Fault{testop.Token: {Delay: call}}
+		})
+	}
+	var b *Browser
+	// A machine that has other work keeps requests waiting, and the test's own clients. So the best of a few rounds counts,
+	// and what a hundred take for which nothing is due, in the best, is allowed on top. What a gate waits for too long, it
+	// waits for in every round.
+	late, usual := time.Hour, time.Hour
+	for round := 1; ; round++ {
+		next(expires, 0)
+		b = NewBrowser(t)
+		for _, s := range sites {
 			seen(t, b.Navigate(s.HTTP()+"/"))
-			for round := 1; round <= 2; round++ {
-				nextLives(lives[round])
-				time.Sleep(lives[round-1] + 100*time.Millisecond)
-				var wg sync.WaitGroup
-				for range 100 {
-					twin := b.Twin()
-					wg.Go(func() {
-						if page := twin.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""); page.Status != http.StatusOK {
-							t.Errorf("round %d: %d %s", round, page.Status, reason(page))
-						}
-					})
-				}
-				wg.Wait()
-				if calls := s.OP.Calls(testop.Token); calls != 1+round {
-					t.Errorf("round %d: %d calls at the token endpoint, want %d", round, calls, 1+round)
-				}
-				seen(t, b.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, "")) // takes the new cookie
-			}
-			if s.OP.Reuses() != 0 {
-				t.Errorf("a spent refresh token was used %d times", s.OP.Reuses())
+		}
+		next(long, call)
+		time.Sleep(expires + 100*time.Millisecond) // the token's life, which only passes
+		last := refreshedAtOnce(t, b, sites)
+		late = min(late, last.Sub(op.Answered(testop.Token)))
+		start := time.Now()
+		usual = min(usual, hundredRequests(t, b, sites).Sub(start))
+		t.Logf("round %d: the last of a hundred answers came %s after the provider's at best; without a refresh it takes %s", round, late, usual)
+		if late <= slack+usual {
+			break
+		}
+		if round == rounds {
+			t.Errorf("in none of %d rounds every answer came within %s after the provider's", rounds, slack)
+			break
+		}
+	}
+	next(time.Hour, 0)
+	time.Sleep(long + 100*time.Millisecond)
+	refreshedAtOnce(t, b, sites)
+	if op.Reuses() != 0 {
+		t.Errorf("a spent refresh token was used %d times", op.Reuses())
+	}
+}
+
+// refreshedAtOnce are a hundred requests of a browser whose token is due, with one call at the token endpoint. It returns
+// when the last answer came.
+func refreshedAtOnce(t *testing.T, b *Browser, sites []*Site) time.Time {
+	t.Helper()
+	op := sites[0].OP
+	before := op.Calls(testop.Token)
+	last := hundredRequests(t, b, sites)
+	if calls := op.Calls(testop.Token) - before; calls != 1 {
+		t.Errorf("%d calls at the token endpoint, want 1", calls)
+	}
+	seen(t, sites[len(sites)-1].fetch(b)) // takes the new cookie
+	return last
+}
+
+// hundredRequests are a hundred at once, to all sites in turn, each on a connection of its own. All pass. It returns when
+// the last answer came.
+func hundredRequests(t *testing.T, b *Browser, sites []*Site) time.Time {
+	t.Helper()
+	var answered [100]time.Time
+	var wg sync.WaitGroup
+	for i := range answered {
+		twin, s := b.Twin(), sites[i%len(sites)]
+		wg.Go(func() {
+			page := s.fetch(twin)
+			answered[i] = time.Now()
+			if page.Status != http.StatusOK {
+				t.Errorf("%d %s", page.Status, reason(page))
 			}
 		})
 	}
+	wg.Wait()
+	return slices.MaxFunc(answered[:], time.Time.Compare)
 }
 
 // waitReason makes requests until one is refused as it should be: one that would wait long for a refresh does not.

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -47,37 +46,13 @@ func (s *Site) status(b *Browser) int {
 }
 
 // A hundred parallel requests at two processes when the access token is due are one refresh, and nobody is signed out,
-// although the provider rotates refresh tokens and revokes the family at reuse.
+// although the provider rotates refresh tokens and revokes the family at reuse; and nobody waits longer than it takes.
 func TestRefreshOnceAmongReplicas(t *testing.T) {
 	for name, words := range sharing {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			first, second, _ := startReplicas(t, words, func(p *testop.Provider) {
-				p.Set(func(b *testop.Behaviour) { b.AccessTokenLifetime = 8 * time.Second })
-			})
-			b := NewBrowser(t)
-			seen(t, b.Navigate(first.HTTP()+"/"))
-			seen(t, b.Navigate(second.HTTP()+"/"))
-			for round := 1; round <= 2; round++ {
-				time.Sleep(8100 * time.Millisecond) // the token's life, which only passes
-				var wg sync.WaitGroup
-				for i := range 100 {
-					twin, s := b.Twin(), []*Site{first, second}[i%2]
-					wg.Go(func() {
-						if page := twin.Fetch(s.HTTP(), "GET", s.HTTP()+"/x", nil, ""); page.Status != http.StatusOK {
-							t.Errorf("round %d: %d %s", round, page.Status, reason(page))
-						}
-					})
-				}
-				wg.Wait()
-				if calls := first.OP.Calls(testop.Token); calls != 1+round {
-					t.Errorf("round %d: %d calls at the token endpoint, want %d", round, calls, 1+round)
-				}
-				seen(t, b.Fetch(second.HTTP(), "GET", second.HTTP()+"/x", nil, "")) // takes the new cookie
-			}
-			if first.OP.Reuses() != 0 {
-				t.Errorf("a spent refresh token was used %d times", first.OP.Reuses())
-			}
+			first, second, _ := startReplicas(t, words)
+			refreshOnce(t, first, second)
 		})
 	}
 }

@@ -58,12 +58,14 @@ func prepare(t testing.TB) *Server {
 
 // StartSentinel runs a sentinel that watches a master by the name "main", alone,
 // and finds it to be down when it has not answered for one and a half seconds.
-func StartSentinel(t testing.TB, master *Server) *Server {
+// Further lines are those of its file: requirepass, user.
+func StartSentinel(t testing.TB, master *Server, lines ...string) *Server {
 	t.Helper()
 	s := prepare(t)
 	host, port, _ := net.SplitHostPort(master.Addr)
 	config := filepath.Join(s.Dir, "sentinel.conf")
 	text := fmt.Sprintf("sentinel monitor main %s %s 1\nsentinel down-after-milliseconds main 1500\nsentinel failover-timeout main 3000\n", host, port)
+	text += strings.Join(lines, "\n") + "\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ type fault struct {
 // zeros are the counts that are worth to be seen also where nothing happened.
 func zeros() map[string]int {
 	counts := map[string]int{violations: 0, lost: 0, refused + "503": 0, early: 0}
-	for _, kind := range []string{killGate, freezeGate, restartGate, providerDown, providerSlow, providerBroken, killRedis, freezeRedis, reload} {
+	for _, kind := range []string{killGate, freezeGate, restartGate, providerDown, providerSlow, providerBroken, killRedis, freezeRedis, networkSlow, networkCuts, networkSwallows, reload} {
 		counts[kind] = 0
 	}
 	return counts

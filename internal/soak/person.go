@@ -131,7 +131,7 @@ func (p *person) live(i int, a answer) {
 // excused tells whether a refusal is a fault's: one of that gate or of Redis, or of
 // the further kinds, that touched the request or was over a moment before.
 func (p *person) excused(i int, a answer, kinds ...string) bool {
-	kinds = append(kinds, killGate, freezeGate, restartGate, killRedis, freezeRedis)
+	kinds = append(kinds, killGate, freezeGate, restartGate, killRedis, freezeRedis, networkSlow, networkCuts, networkSwallows)
 	if a.err != nil { // a reload closes the sockets of before, with the connections that wait there
 		kinds = append(kinds, reload)
 	}

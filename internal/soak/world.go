@@ -21,6 +21,7 @@ type world struct {
 	book     *book
 	provider *testop.Provider
 	redis    *redistest.Server
+	networks []*redistest.Proxy // between each gate and Redis
 	gates    []*gate
 }
 
@@ -38,9 +39,10 @@ func newWorld(t testing.TB, b *book) *world {
 	go func() { _ = application.Serve(listener) }()
 	t.Cleanup(func() { application.Close() })
 	for range 2 {
-		port := testop.FreePort(t)
+		port, network := testop.FreePort(t), redistest.StartProxy(t, w.redis)
+		w.networks = append(w.networks, network)
 		w.gates = append(w.gates, newGate(t, b, port, strings.NewReplacer(
-			"{$PORT}", port, "{$APP}", listener.Addr().String(), "{$REDIS}", w.redis.Addr, "{$ISSUER}", w.provider.Issuer(),
+			"{$PORT}", port, "{$APP}", listener.Addr().String(), "{$REDIS}", network.Addr, "{$ISSUER}", w.provider.Issuer(),
 			"{$CLIENT_ID}", w.provider.ClientID, "{$CLIENT_SECRET}", `"`+w.provider.ClientSecret+`"`,
 		).Replace(caddyfile)))
 	}
@@ -87,15 +89,18 @@ func (w *world) behave(faults map[string]testop.Fault) {
 
 // The faults, as the counts call them.
 const (
-	killGate       = "fault: gate killed"
-	freezeGate     = "fault: gate frozen"
-	restartGate    = "fault: gate restarted"
-	providerDown   = "fault: provider down"
-	providerSlow   = "fault: provider slow"
-	providerBroken = "fault: provider answers 503"
-	killRedis      = "fault: Redis killed"
-	freezeRedis    = "fault: Redis frozen"
-	reload         = "reloads"
+	killGate        = "fault: gate killed"
+	freezeGate      = "fault: gate frozen"
+	restartGate     = "fault: gate restarted"
+	providerDown    = "fault: provider down"
+	providerSlow    = "fault: provider slow"
+	providerBroken  = "fault: provider answers 503"
+	killRedis       = "fault: Redis killed"
+	freezeRedis     = "fault: Redis frozen"
+	networkSlow     = "fault: network from a gate to Redis slow"
+	networkCuts     = "fault: network from a gate to Redis cuts connections"
+	networkSwallows = "fault: network from a gate to Redis swallows answers"
+	reload          = "reloads"
 )
 
 // trouble makes faults until the time is over, and has none under way when it
@@ -131,7 +136,7 @@ func pause(ctx context.Context, d time.Duration) {
 func target(i int) int { return max(i/3, 1) }
 
 // faults begin one each and return its end: six of a gate, three each of the
-// provider and of Redis.
+// provider, of Redis, and of one gate's way to it.
 func (w *world) faults() []func(*rand.Rand) (end func()) {
 	return []func(*rand.Rand) func(){
 		w.killGate, w.freezeGate, w.restartGate, w.reload, w.reload, w.reload,
@@ -141,6 +146,9 @@ func (w *world) faults() []func(*rand.Rand) (end func()) {
 		w.atRedis(killRedis, w.redis.Kill, w.redis.Restart),
 		w.atRedis(freezeRedis, w.redis.Stop, w.redis.Continue),
 		w.atRedis(freezeRedis, w.redis.Stop, w.redis.Continue),
+		w.atNetwork(networkSlow, redistest.Network{Delay: 300 * time.Millisecond}),
+		w.atNetwork(networkCuts, redistest.Network{CutAfter: 50}),
+		w.atNetwork(networkSwallows, redistest.Network{SwallowAnswers: true}),
 	}
 }
 
@@ -205,6 +213,19 @@ func (w *world) atRedis(kind string, away, back func()) func(*rand.Rand) func() 
 		away()
 		return func() {
 			back()
+			end()
+		}
+	}
+}
+
+// atNetwork is a fault between one gate and Redis: the other may have it still.
+func (w *world) atNetwork(kind string, n redistest.Network) func(*rand.Rand) func() {
+	return func(random *rand.Rand) func() {
+		i := random.IntN(len(w.gates))
+		end := w.book.begin(kind, i)
+		w.networks[i].Set(n)
+		return func() {
+			w.networks[i].Set(redistest.Network{})
 			end()
 		}
 	}

@@ -63,6 +63,7 @@ type Provider struct {
 	behaviour  Behaviour
 	keys       *keySet
 	requests   map[string][]Request
+	answered   map[string]time.Time // when an endpoint last was done with a request
 	trace      []string
 	codes      map[string]*grant         // by code; kept when used
 	refresh    map[string]*grant         // by refresh token; kept when spent
@@ -98,7 +99,7 @@ func New(options ...func(*Provider)) *Provider {
 		},
 		origin:   "http://127.0.0.1:1",
 		keys:     firstKeys(),
-		requests: map[string][]Request{}, codes: map[string]*grant{}, refresh: map[string]*grant{},
+		requests: map[string][]Request{}, answered: map[string]time.Time{}, codes: map[string]*grant{}, refresh: map[string]*grant{},
 		access: map[string]*grant{}, opaque: map[string]map[string]any{}, idTokens: map[string]*grant{},
 		pushed: map[string]url.Values{}, assertions: map[string]bool{},
 		proofs: map[string]bool{}, bound: map[string]string{}, nonces: map[string]string{},
@@ -219,6 +220,14 @@ func (p *Provider) Requests(endpoint string) []Request {
 	return slices.Clone(p.requests[endpoint])
 }
 
+// Answered is when an endpoint was last done with a request: what the caller does
+// after that is no longer the provider's time. The zero time is never.
+func (p *Provider) Answered(endpoint string) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.answered[endpoint]
+}
+
 // Trace are the endpoints that were asked, in that order; an address without an
 // endpoint stands there as its path.
 func (p *Provider) Trace() []string {
@@ -267,6 +276,11 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = r.ParseForm()
 	behaviour, fault, cut := p.record(endpoint, r)
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.answered[endpoint] = p.Now()
+	}()
 	if fault.befall(w, r, cut) {
 		return
 	}

@@ -50,6 +50,10 @@ type Config struct {
 	// Sentinel is the name that the sentinels know the master by. It is empty
 	// without sentinels.
 	Sentinel string
+	// SentinelUsername and SentinelPassword are what the sentinels themselves ask
+	// for, if they do; the user may be empty, for their requirepass.
+	SentinelUsername string
+	SentinelPassword secret.String
 	// Cluster says that the addresses are nodes of a cluster.
 	Cluster bool
 	// Username is the ACL user, by default that of the server's own default.
@@ -80,6 +84,9 @@ func New(c Config) (*Store, error) {
 	if c.Cluster && c.Sentinel != "" {
 		return nil, errors.New("redisstore: sentinel and cluster contradict each other")
 	}
+	if c.Sentinel == "" && (c.SentinelUsername != "" || !c.SentinelPassword.Empty()) {
+		return nil, errors.New("redisstore: a user or password of sentinels, and no sentinel")
+	}
 	if len(c.Addresses) > 1 && !c.Cluster && c.Sentinel == "" {
 		return nil, errors.New("redisstore: several addresses need sentinel or cluster")
 	}
@@ -98,6 +105,9 @@ func New(c Config) (*Store, error) {
 		MasterName:    c.Sentinel,
 		IsClusterMode: c.Cluster,
 		Dialer:        dialer(c.TLS),
+
+		SentinelUsername: c.SentinelUsername,
+		SentinelPassword: c.SentinelPassword.Reveal(),
 
 		DialTimeout:     dialTimeout,
 		DialerRetries:   1,

@@ -76,19 +76,56 @@ func TestCluster(t *testing.T) {
 	sharedSuite(t, func(t *testing.T) *redisstore.Store { return open(t, c) })
 }
 
+// sentinelRights are what docs/replicas.md says that a user of the sentinels needs.
+var sentinelRights = []string{
+	"resetchannels", "&+switch-master", "&+replica-reconf-done", "-@all", "+ping", "+subscribe",
+	"+sentinel|get-master-addr-by-name", "+sentinel|sentinels",
+}
+
 // A master that dies is followed by its replica: what was stored is there still, and a subscription that was lost is
-// noticed.
+// noticed. Sentinels that ask for a user have one with no more rights than are documented.
 func TestSentinelFailover(t *testing.T) {
-	t.Parallel()
+	for name, tt := range map[string]struct {
+		lines  []string
+		config redisstore.Config
+	}{
+		"anybody may ask": {},
+		"requirepass":     {[]string{"requirepass watch"}, redisstore.Config{SentinelPassword: secret.New("watch")}},
+		"an ACL user": {
+			[]string{"requirepass watch", "user watcher on \">watch 2\" " + strings.Join(sentinelRights, " ")},
+			redisstore.Config{SentinelUsername: "watcher", SentinelPassword: secret.New("watch 2")},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sentinelFailover(t, tt.lines, tt.config)
+		})
+	}
+}
+
+func sentinelFailover(t *testing.T, lines []string, c redisstore.Config) {
+	t.Helper()
 	master := redistest.Start(t)
 	host, port, _ := strings.Cut(master.Addr, ":")
 	replica := redistest.Start(t, "--replicaof", host+" "+port)
-	sentinel := redistest.StartSentinel(t, master)
+	sentinel := redistest.StartSentinel(t, master, lines...)
+	c.Addresses, c.Sentinel = []string{sentinel.Addr}, "main"
+	var login []string
+	if lines != nil {
+		login = []string{"--no-auth-warning", "--pass", "watch"}
+		for name, password := range map[string]string{"none": "", "wrong": "wrong password"} {
+			stranger := c
+			stranger.SentinelUsername, stranger.SentinelPassword = "", secret.New(password)
+			if _, err := open(t, stranger).Revision(t.Context()); err == nil || strings.Contains(err.Error(), "wrong password") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
 	eventually(t, "the replica follows", func() bool {
 		return strings.Contains(replica.CLI("info", "replication"), "master_link_status:up") &&
-			strings.Contains(sentinel.CLI("sentinel", "replicas", "main"), "127.0.0.1:"+replica.Addr[strings.Index(replica.Addr, ":")+1:])
+			strings.Contains(sentinel.CLI(append(login, "sentinel", "replicas", "main")...), "127.0.0.1:"+replica.Addr[strings.Index(replica.Addr, ":")+1:])
 	})
-	store := open(t, redisstore.Config{Addresses: []string{sentinel.Addr}, Sentinel: "main"})
+	store := open(t, c)
 	r := session.Record{ID: session.NewID(), Generation: 1, Data: []byte("x"), Expires: time.Now().Add(time.Hour)}
 	handle, err := store.Save(t.Context(), r, nil)
 	if err != nil {
@@ -271,6 +308,8 @@ func TestRightsAreDocumented(t *testing.T) {
 	}
 	if unquoted := strings.ReplaceAll(string(page), "'", ""); !strings.Contains(unquoted, strings.Join(rights, " ")) {
 		t.Error("docs/replicas.md gives an ACL user other rights than are tested")
+	} else if !strings.Contains(unquoted, strings.Join(sentinelRights, " ")) {
+		t.Error("docs/replicas.md gives a user of sentinels other rights than are tested")
 	}
 }
 
@@ -327,6 +366,7 @@ func TestConfig(t *testing.T) {
 	for name, c := range map[string]redisstore.Config{
 		"no address":                   {},
 		"several single servers":       {Addresses: []string{"a:1", "b:1"}},
+		"sentinel password alone":      {Addresses: []string{"a:1"}, SentinelPassword: secret.New("x")},
 		"sentinel and cluster":         {Addresses: []string{"a:1"}, Cluster: true, Sentinel: "main"},
 		"prefix that moves every slot": {Addresses: []string{"a:1"}, Prefix: "{x}"},
 	} {
