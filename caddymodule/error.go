@@ -80,6 +80,22 @@ func problem(kind authflow.Kind, reason authflow.Reason, public string, err erro
 	return &authflow.Error{Kind: kind, Reason: reason, Public: public, Err: err}
 }
 
+// notHTTPS refuses what must not travel in the clear.
+func notHTTPS(public string) *authflow.Error {
+	return problem(authflow.Internal, ReasonNotHTTPS, public,
+		errors.New("the request came over plain http from elsewhere than loopback: set public_url, or let Caddy trust the proxy in front (servers { trusted_proxies ... })"))
+}
+
+// matcherFailed closes the door where it cannot be told which rules count.
+func matcherFailed(err error) *authflow.Error {
+	return problem(authflow.Internal, ReasonMatcherFailed, "Something went wrong here.", err)
+}
+
+// gateConflict refuses a request on which the gates of a site contradict each other.
+func gateConflict(err error) *authflow.Error {
+	return problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.", err)
+}
+
 // asProblem finds the one error that page, body and log speak of. What is unknown
 // is internal, and its text stays in the log.
 func asProblem(err error) *authflow.Error {
