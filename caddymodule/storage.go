@@ -39,7 +39,7 @@ type durable struct {
 	journal *journal
 	state   *session.State // of this process alone
 	memory  *memorySessions
-	forms   blobs
+	forms   session.Blobs
 	// attempts at passwords are counted by every configuration alike.
 	attempts *attempts
 }
