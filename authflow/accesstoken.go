@@ -25,8 +25,8 @@ type ResourcePolicy struct {
 	// AudienceClaim is the claim that says whom the token is for. Default: aud.
 	// Providers that send none have something else there (client_id).
 	AudienceClaim string
-	// Algs are the algorithms that a JWT may be signed with, of those of
-	// [SigningAlgs]. Default: those of the issuer's ID tokens.
+	// Algs are the algorithms that a JWT may be signed with, of those that
+	// Config.SigningAlgs can name. Default: those of the issuer's ID tokens.
 	Algs []string
 	// AnyType takes a JWT whose typ is JWT or absent. What tells an access token from
 	// an ID token is then only what one has and the other has not (see checkKind).
