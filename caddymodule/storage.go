@@ -40,8 +40,8 @@ type durable struct {
 	state   *session.State // of this process alone
 	memory  *memorySessions
 	forms   session.Blobs
-	// attempts at passwords are counted by every configuration alike.
-	attempts *attempts
+	// passwords counts what is tried under every configuration alike.
+	passwords *passwordLimiter
 }
 
 var durablePool = caddy.NewUsagePool()
@@ -56,13 +56,13 @@ func acquireDurable(storage certmagic.Storage, logger *zap.Logger) (*durable, er
 		keys := &keyRing{storage: storage, logger: logger, now: time.Now}
 		journal := &journal{storage: storage, now: keys.now}
 		return &durable{
-			pool:     key,
-			keys:     keys,
-			journal:  journal,
-			state:    session.NewState(journal, nil),
-			memory:   &memorySessions{MemoryStore: session.NewMemoryStore(nil), storage: storage, logger: logger, now: keys.now},
-			forms:    session.NewMemoryBlobs(nil),
-			attempts: newAttempts(),
+			pool:      key,
+			keys:      keys,
+			journal:   journal,
+			state:     session.NewState(journal, nil),
+			memory:    &memorySessions{MemoryStore: session.NewMemoryStore(nil), storage: storage, logger: logger, now: keys.now},
+			forms:     session.NewMemoryBlobs(nil),
+			passwords: newPasswordLimiter(),
 		}, nil
 	})
 	if err != nil {

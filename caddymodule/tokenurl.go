@@ -146,14 +146,14 @@ func (g *Gate) refuseTokenRequest(w http.ResponseWriter, r *http.Request, v *vis
 // checkPassword finds whose name and password a request brings, within the limits of
 // what may be tried.
 func (g *Gate) checkPassword(r *http.Request, request *authflow.PasswordGrant) (*account, error) {
-	attempts, now := g.app.durable.attempts, g.now()
+	limiter, now := g.app.durable.passwords, g.now()
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	giveBack, err := attempts.take(r.Context(), g.state, g.users.users.path, request.Username, address, now)
+	giveBack, err := limiter.take(r.Context(), g.state, g.users.users.path, request.Username, address, now)
 	if err != nil {
 		return nil, err
 	}
 	known := g.users.users.accounts()
-	who, err := attempts.compare(r.Context(), func() *account {
+	who, err := limiter.compare(r.Context(), func() *account {
 		return known.verify(request.Username, request.Password.Reveal())
 	})
 	switch {
