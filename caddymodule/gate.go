@@ -45,9 +45,9 @@ type Gate struct {
 	allow, deny     []rule
 	needs           []string // the claims that rules and headers read
 	identityHeaders []HeaderConfig
-	names           nameSet // every identity header
-	own             nameSet // those that this gate sets
-	rulesMatch      bool    // some rule has a matcher of its own
+	names           *nameSet // every identity header
+	own             *nameSet // those that this gate sets
+	rulesMatch      bool     // some rule has a matcher of its own
 	requires        []requirement
 	forwards        []ForwardConfig
 	publicOrigin    origin

@@ -36,7 +36,7 @@ type visit struct {
 	// deciding: no gate has let the request pass yet, nor refused it. Who is signed in
 	// cannot be a condition of that.
 	deciding bool
-	clean    nameSet   // the identity headers that hold nothing but what gates have set
+	clean    *nameSet  // the identity headers that hold nothing but what gates have set
 	identity *identity // who passed, or nil; placeholders read it
 	refused  *identity // who did not, for the page that says so
 	carried  carried   // by the attempt of a callback
