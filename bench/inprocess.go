@@ -123,7 +123,7 @@ func (b *inProcess) target(ctx context.Context, s site, port string) error {
 	switch {
 	case s.session == "":
 	case s.name == "bearer":
-		shown = credential{"Authorization", "Bearer " + b.provider.Issue(testop.AccessToken{Audience: audience, Claims: testop.Edit{"groups": groups(1)}})}
+		shown = credential{"Authorization", "Bearer " + b.provider.Issue(testop.AccessToken{Audience: audience, Claims: testop.Edit{"groups": groups(1), "filler": "-"}})}
 	default:
 		b.provider.Set(func(behaviour *testop.Behaviour) { behaviour.IDToken = testop.Edit{"groups": groups(1)} })
 		cookie, err := signIn(ctx, "http://"+host, "/seen", "X-Forwarded-User", b.provider.User.Subject)

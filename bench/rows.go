@@ -184,7 +184,7 @@ func (b *bench) credential(ctx context.Context, k kind) (credential, error) {
 	token := *k.token
 	token.Audience = audience
 	token.Claims = testop.Edit{
-		"email": b.provider.User.Email, "email_verified": true, "preferred_username": b.provider.User.Name, "groups": groups(k.groups),
+		"email": b.provider.User.Email, "email_verified": true, "preferred_username": b.provider.User.Name, "groups": groups(k.groups), "filler": "-",
 	}
 	shown := credential{"Authorization", "Bearer " + b.provider.Issue(token)}
 	return shown, passes(ctx, "http://localhost:"+b.ports[k.site], shown, "X-Forwarded-User", b.provider.User.Subject)

@@ -185,7 +185,7 @@ func (g *Gate) placeForm(r *http.Request, id session.ID) error {
 	for place := range formsOfOne {
 		err := g.state.UseOnce(r.Context(), usedForm, fmt.Sprintf("%v %d %d", id, end.Unix(), place), end)
 		if !errors.Is(err, session.ErrUsed) {
-			return err
+			return g.formError(err)
 		}
 	}
 	return fmt.Errorf("%w: too many of one session", errNotHeld)

@@ -45,9 +45,9 @@ type Gate struct {
 	allow, deny     []rule
 	needs           []string // the claims that rules and headers read
 	identityHeaders []HeaderConfig
-	names           nameSet // every identity header
-	own             nameSet // those that this gate sets
-	rulesMatch      bool    // some rule has a matcher of its own
+	names           *nameSet // every identity header
+	own             *nameSet // those that this gate sets
+	rulesMatch      bool     // some rule has a matcher of its own
 	requires        []requirement
 	forwards        []ForwardConfig
 	publicOrigin    origin
@@ -132,6 +132,13 @@ func (g *Gate) pass(w http.ResponseWriter, r *http.Request, v *visit, who *ident
 		w = v.answer
 	}
 	v.answer.guard(v.gate)
+	if v.delivered && v.answer.late == nil {
+		v.answer.late = func(w http.ResponseWriter) {
+			if v.live != nil {
+				_ = v.gate.sessions.DeliverAgain(r.Context(), w, v.live, v.scope()) // its next request learns why
+			}
+		}
+	}
 	v.answer.private = v.answer.private || private
 	v.answer.ofForm = v.replayed
 	return g.handOn(w, r, v, who, next)

@@ -23,40 +23,57 @@ var knownIdentityHeaders = []string{
 
 // nameSet is a set of header names, folded: what CGI, WSGI and PHP make one
 // variable of is one name (SEC-20).
-type nameSet map[string]struct{}
+type nameSet struct {
+	folded map[string]struct{}
+	first  [256]bool // how they begin: most headers of a request begin otherwise
+}
 
-func newNameSet(names ...[]string) nameSet {
-	set := make(nameSet)
+func newNameSet(names ...[]string) *nameSet {
+	set := &nameSet{folded: make(map[string]struct{})}
 	for _, group := range names {
 		for _, name := range group {
-			set[string(fold(nil, name))] = struct{}{}
+			set.add(string(fold(nil, name)))
 		}
 	}
 	return set
 }
 
+func (s *nameSet) add(folded string) {
+	s.folded[folded] = struct{}{}
+	if folded != "" {
+		s.first[folded[0]] = true
+	}
+}
+
 // has reports whether a name is one of the set, however it is spelt.
-func (s nameSet) has(name string) bool {
+func (s *nameSet) has(name string) bool {
 	var buffer [64]byte
-	_, found := s[string(fold(buffer[:0], name))]
+	if folded := fold(buffer[:0], name[:min(len(name), 1)]); len(folded) == 1 && !s.first[folded[0]] {
+		return false
+	}
+	_, found := s.folded[string(fold(buffer[:0], name))]
 	return found
 }
 
 // without returns the names that others does not have.
-func (s nameSet) without(others nameSet) nameSet {
-	rest := make(nameSet)
-	for name := range s {
-		if _, taken := others[name]; !taken {
-			rest[name] = struct{}{}
+func (s *nameSet) without(others *nameSet) *nameSet {
+	rest := newNameSet()
+	for name := range s.folded {
+		if _, taken := others.folded[name]; !taken {
+			rest.add(name)
 		}
 	}
 	return rest
 }
 
 // and returns the names of both sets.
-func (s nameSet) and(others nameSet) nameSet {
-	both := maps.Clone(s)
-	maps.Copy(both, others)
+func (s *nameSet) and(others *nameSet) *nameSet {
+	both := newNameSet()
+	for _, set := range []*nameSet{s, others} {
+		for name := range set.folded {
+			both.add(name)
+		}
+	}
 	return both
 }
 
@@ -75,7 +92,7 @@ func fold(folded []byte, name string) []byte {
 
 // clearIdentity deletes every header and trailer that says who is calling, and
 // its announcement.
-func clearIdentity(r *http.Request, names nameSet) {
+func clearIdentity(r *http.Request, names *nameSet) {
 	for name := range r.Header {
 		if names.has(name) {
 			delete(r.Header, name)
@@ -92,7 +109,7 @@ func clearIdentity(r *http.Request, names nameSet) {
 	r.Body = &trailerBody{ReadCloser: r.Body, trailer: r.Trailer, names: names}
 }
 
-func clearTrailers(trailer http.Header, names nameSet) {
+func clearTrailers(trailer http.Header, names *nameSet) {
 	for name := range trailer {
 		if names.has(name) {
 			delete(trailer, name)
@@ -105,7 +122,7 @@ func clearTrailers(trailer http.Header, names nameSet) {
 type trailerBody struct {
 	io.ReadCloser
 	trailer http.Header
-	names   nameSet
+	names   *nameSet
 }
 
 func (b *trailerBody) Read(p []byte) (int, error) {

@@ -188,7 +188,7 @@ func TestExtendedConnect(t *testing.T) {
 		"HTTP/1 tunnel":    {func(*http.Request) {}, false},
 		"named websocket":  {func(r *http.Request) { r.Proto = "websocket" }, false},
 	} {
-		g := &Gate{}
+		g := &Gate{names: newNameSet()}
 		r := request(t, http.MethodConnect, "https://app.example.com/ws")
 		tt.set(r)
 		if _, err := g.receive(r); (err == nil) != tt.passes {

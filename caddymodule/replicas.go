@@ -86,7 +86,7 @@ func (a *App) provisionStore(ctx caddy.Context, c *SessionConfig, config *sessio
 	case name == "memory":
 		config.Store = a.durable.memory
 	case name == "cookie":
-		config.Store = session.CookieStore()
+		config.Store = a.durable.cookies
 	}
 	field := "Shared"
 	if name == "" {

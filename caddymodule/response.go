@@ -19,6 +19,9 @@ type privateWriter struct {
 	own     []string // the lines that gates have set
 	ofForm  bool     // the answer to a form is not what its address will show the next time
 	sent    bool
+	// late, if it is not nil, is called before the header is sent, which may be long after
+	// the request came.
+	late func(http.ResponseWriter)
 }
 
 func newPrivateWriter(w http.ResponseWriter) *privateWriter {
@@ -58,6 +61,9 @@ func (w *privateWriter) WriteHeader(status int) {
 			w.guarded.dropCookies(w.Header(), w.own)
 		}
 		w.sent = status >= 200 || status == http.StatusSwitchingProtocols
+		if w.sent && w.late != nil && w.guarded != nil {
+			w.late(w.ResponseWriter)
+		}
 		if w.sent && w.private {
 			makePrivate(w.Header())
 		}

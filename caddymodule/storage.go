@@ -38,6 +38,7 @@ type durable struct {
 	keys    *keyRing
 	journal *journal
 	state   *session.State // of this process alone
+	cookies session.Store  // one for all sites, which are compared by their store
 	memory  *memorySessions
 	forms   session.Blobs
 	// passwords counts what is tried under every configuration alike.
@@ -60,6 +61,7 @@ func acquireDurable(storage certmagic.Storage, logger *zap.Logger) (*durable, er
 			keys:      keys,
 			journal:   journal,
 			state:     session.NewState(journal, nil),
+			cookies:   session.CookieStore(),
 			memory:    &memorySessions{MemoryStore: session.NewMemoryStore(nil), storage: storage, logger: logger, now: keys.now},
 			forms:     session.NewMemoryBlobs(nil),
 			passwords: newPasswordLimiter(),

@@ -237,7 +237,7 @@ func (v *visit) bind(s *session.Session, headers []string) {
 }
 
 // unbind takes a bound token out of headers that a gate sets or clears.
-func (v *visit) unbind(own nameSet) {
+func (v *visit) unbind(own *nameSet) {
 	if v.bound != nil {
 		v.bound.headers = slices.DeleteFunc(v.bound.headers, own.has)
 	}

@@ -29,14 +29,16 @@ type visit struct {
 	hostProblem error
 	cookies     session.Cookies // ours, taken out of the request
 
-	loaded  bool
-	live    *session.Live
-	loadErr error
+	loaded bool
+	// delivered: the answer sets cookies of the session.
+	delivered bool
+	live      *session.Live
+	loadErr   error
 
 	// deciding: no gate has let the request pass yet, nor refused it. Who is signed in
 	// cannot be a condition of that.
 	deciding bool
-	clean    nameSet   // the identity headers that hold nothing but what gates have set
+	clean    *nameSet  // the identity headers that hold nothing but what gates have set
 	identity *identity // who passed, or nil; placeholders read it
 	refused  *identity // who did not, for the page that says so
 	carried  carried   // by the attempt of a callback
@@ -170,7 +172,9 @@ func (v *visit) deliver(w http.ResponseWriter) (bool, error) {
 	if err := v.gate.sessions.Deliver(w, v.live, v.scope()); err != nil {
 		return false, sessionProblem(err)
 	}
-	return len(w.Header()["Set-Cookie"]) > before, nil
+	delivered := len(w.Header()["Set-Cookie"]) > before
+	v.delivered = v.delivered || delivered
+	return delivered, nil
 }
 
 // identify tells the upstream and the placeholders who passed a gate; nil is nobody.

@@ -159,6 +159,23 @@ func (m *Manager) Deliver(w http.ResponseWriter, live *Live, scope Scope) error 
 	return m.deliverUse(w, live, scope)
 }
 
+// DeliverAgain replaces what [Manager.Deliver] has set in an answer by what there is to
+// deliver now, as far as this process knows: the answer may be sent long after its
+// request came, and the browser has a newer generation by then, or, if the session
+// is over, another one. Nothing is set then; the next request learns why.
+func (m *Manager) DeliverAgain(ctx context.Context, w http.ResponseWriter, live *Live, scope Scope) error {
+	m.cookie.withdraw(w, scope)
+	now := m.now()
+	if err := m.judge(ctx, live.session, now); err != nil {
+		return err
+	}
+	newest, err := m.state.succession.current(live.version, now)
+	if err != nil {
+		return err
+	}
+	return m.Deliver(w, live.at(newest), scope)
+}
+
 // Clear makes the browser drop the cookies of the session that it brought, with
 // the last use, the marks of finished logins and the hint. It does not end the
 // session: see [Manager.End].

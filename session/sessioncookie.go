@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -68,6 +69,17 @@ func (c CookieConfig) setSession(w http.ResponseWriter, scope Scope, brought Coo
 		return expire(w, c.cookie(scope, secondSuffix))
 	}
 	return nil
+}
+
+// withdraw takes the lines of the session's cookies out of an answer that is not sent.
+func (c CookieConfig) withdraw(w http.ResponseWriter, scope Scope) {
+	h := w.Header()
+	h["Set-Cookie"] = slices.DeleteFunc(h["Set-Cookie"], func(line string) bool {
+		name, _, _ := strings.Cut(line, "=")
+		return slices.ContainsFunc([]string{sessionSuffix, secondSuffix, useSuffix}, func(suffix string) bool {
+			return name == c.cookie(scope, suffix).Name
+		})
+	})
 }
 
 // session returns the sealed value that the browser brought: [ErrNone], or
