@@ -68,7 +68,7 @@ type visit struct {
 func (g *Gate) receive(r *http.Request) (*visit, error) {
 	if v, ok := caddyhttp.GetVar(r.Context(), visitVar).(*visit); ok {
 		clearIdentity(r, g.own.without(v.clean))
-		v.clean = v.clean.and(g.own)
+		v.clean = v.clean.union(g.own)
 		return v, nil
 	}
 	v := &visit{gate: g, cookies: g.cookies.Cut(r.Header), clean: g.names, deciding: true}
