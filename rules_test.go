@@ -62,7 +62,7 @@ const module = "github.com/gatehouse-auth/gatehouse"
 var rules = []rule{
 	{
 		name: "imports",
-		why:  "section 1 of the design: imports point down, the protocol knows no Caddy and no session, the session no protocol; each library has one place",
+		why:  "imports point down: the protocol knows no Caddy and no session, the session no protocol; each library has one place",
 		find: findImports,
 		bad: fstest.MapFS{
 			"authflow/a.go":        src("package authflow", `import "github.com/caddyserver/caddy/v2"`),

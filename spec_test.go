@@ -3,6 +3,7 @@ package gatehouse_test
 import (
 	"fmt"
 	"os"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -114,6 +115,37 @@ func checkSpecTest(name string) (problems []string) {
 		problems = append(problems, file+" has no row "+row)
 	}
 	return problems
+}
+
+// docs/attacks.md says what every code means that is cited here, and nothing else.
+func TestAttacksPageHasEveryCode(t *testing.T) {
+	all, err := parseTree(os.DirFS("."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page = "docs/attacks.md"
+	rows, code := map[string]bool{}, regexp.MustCompile(`\b(SEC-\d+|P[0-3]\d)\b`)
+	for _, row := range regexp.MustCompile(`(?m)^\| (\S+) \| [^|]+ \|`).FindAllSubmatch(all.texts[page], -1) {
+		if code.Match(row[1]) {
+			rows[string(row[1])] = false
+		}
+	}
+	for name, text := range all.texts {
+		if ext := path.Ext(name); name == page || ext != ".go" && ext != ".md" {
+			continue
+		}
+		for _, cited := range code.FindAllString(string(text), -1) {
+			if _, known := rows[cited]; !known {
+				t.Errorf("%s cites %s, of which %s does not say what it is", name, cited, page)
+			}
+			rows[cited] = true
+		}
+	}
+	for cited, is := range rows {
+		if !is {
+			t.Errorf("%s has %s, which nothing cites", page, cited)
+		}
+	}
 }
 
 // docs/conformance.md names every plan that is played, with as many modules as the test has.

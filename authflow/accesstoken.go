@@ -25,8 +25,8 @@ type ResourcePolicy struct {
 	// AudienceClaim is the claim that says whom the token is for. Default: aud.
 	// Providers that send none have something else there (client_id).
 	AudienceClaim string
-	// Algs are the algorithms that a JWT may be signed with, of those of
-	// [SigningAlgs]. Default: those of the issuer's ID tokens.
+	// Algs are the algorithms that a JWT may be signed with, of those that
+	// Config.SigningAlgs can name. Default: those of the issuer's ID tokens.
 	Algs []string
 	// AnyType takes a JWT whose typ is JWT or absent. What tells an access token from
 	// an ID token is then only what one has and the other has not (see checkKind).
@@ -98,8 +98,8 @@ type AccessToken struct {
 // Unavailable, Provider or Internal that this cannot be told.
 func (s *ResourceServer) AccessToken(ctx context.Context, raw secret.String) (*AccessToken, error) {
 	now := s.issuers[0].cfg.Now()
-	token, err := s.tokens.get(ctx, tokenKeyOf(raw.Reveal()), now, func(ctx context.Context, before bool) (*AccessToken, error) {
-		return s.find(ctx, raw.Reveal(), before)
+	token, err := s.tokens.get(ctx, tokenKeyOf(raw.Reveal()), now, func(ctx context.Context, counted bool) (*AccessToken, error) {
+		return s.find(ctx, raw.Reveal(), counted)
 	})
 	if err != nil {
 		return nil, asToken(err)
@@ -116,12 +116,13 @@ func (s *ResourceServer) Knows(raw secret.String) bool {
 	return s.tokens.has(tokenKeyOf(raw.Reveal()), s.issuers[0].cfg.Now())
 }
 
-// find finds out about a token that is not known. before says that it was, and counted.
-func (s *ResourceServer) find(ctx context.Context, raw string, before bool) (*AccessToken, error) {
+// find finds out about a token that is not known now. counted says that it did when it was
+// last looked at: nobody has invented it.
+func (s *ResourceServer) find(ctx context.Context, raw string, counted bool) (*AccessToken, error) {
 	if len(raw) > maxIDToken {
 		return nil, NewError(ReasonIDTokenMalformed, fmt.Errorf("more than %d bytes", maxIDToken))
 	}
-	token, err := s.read(ctx, raw, before)
+	token, err := s.read(ctx, raw, counted)
 	if err != nil {
 		return nil, err
 	}
@@ -138,13 +139,13 @@ func (s *ResourceServer) find(ctx context.Context, raw string, before bool) (*Ac
 
 // read verifies a JWT with the keys of the issuer that it names, and has anything
 // else looked up.
-func (s *ResourceServer) read(ctx context.Context, raw string, before bool) (*AccessToken, error) {
+func (s *ResourceServer) read(ctx context.Context, raw string, counted bool) (*AccessToken, error) {
 	header, claims, err := decodeJWS(raw)
 	if err != nil {
 		if !s.policy.Introspect {
 			return nil, err
 		}
-		return s.issuers[0].introspect(ctx, raw, s.policy.Audiences, before)
+		return s.issuers[0].introspect(ctx, raw, s.policy.Audiences, counted)
 	}
 	iss, _ := claims.String("iss")
 	at := slices.IndexFunc(s.issuers, func(c *Client) bool { return c.cfg.Issuer == iss })

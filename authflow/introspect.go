@@ -72,13 +72,13 @@ func (cfg Config) validateIntrospectionAlg() error {
 
 // introspect asks the provider about an access token that only it can read (RFC
 // 7662 2), as this client. The provider may know a token that is not meant for us:
-// the caller judges what it says. One that counted before is asked about at once: a
+// the caller judges what it says. One that has counted is asked about at once: a
 // flood of invented ones keeps out nobody who is known.
-func (c *Client) introspect(ctx context.Context, raw string, audiences []string, before bool) (*AccessToken, error) {
+func (c *Client) introspect(ctx context.Context, raw string, audiences []string, counted bool) (*AccessToken, error) {
 	if len(raw) > maxOpaque {
 		return nil, NewError(ReasonIDTokenMalformed, fmt.Errorf("more than %d bytes", maxOpaque))
 	}
-	if !before {
+	if !counted {
 		leave, err := c.introspections.enter(ctx)
 		if err != nil {
 			return nil, err

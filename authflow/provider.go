@@ -157,9 +157,6 @@ var signingAlgs = []string{
 	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
 }
 
-// SigningAlgs returns what Config.SigningAlgs can name.
-func SigningAlgs() []string { return slices.Clone(signingAlgs) }
-
 // Client is one client at one provider. It keeps what the provider publishes
 // and nothing about anyone who signs in (SEC-61); it is safe for concurrent use.
 type Client struct {

@@ -70,9 +70,9 @@ type tokenFlight[T any] struct {
 }
 
 // finder finds out about a token. Its context ends when nobody waits for the answer any
-// more. before says that the token counted when it was last looked at: nobody has
-// invented it.
-type finder[T any] func(ctx context.Context, before bool) (T, error)
+// more. counted says that the token did when it was last looked at: nobody has invented
+// it.
+type finder[T any] func(ctx context.Context, counted bool) (T, error)
 
 // get returns what is known of a token, else what find finds. A caller who goes does
 // not end a lookup that others wait for.
@@ -142,10 +142,10 @@ func (c *tokenCache[T]) known(key tokenKey, now time.Time) *found[T] {
 	return nil
 }
 
-func (c *tokenCache[T]) fly(ctx context.Context, flight *tokenFlight[T], key tokenKey, now time.Time, find finder[T], before bool) {
+func (c *tokenCache[T]) fly(ctx context.Context, flight *tokenFlight[T], key tokenKey, now time.Time, find finder[T], counted bool) {
 	defer close(flight.done)
 	defer flight.abandon()
-	flight.token, flight.err = guarded(func() (T, error) { return find(ctx, before) })
+	flight.token, flight.err = guarded(func() (T, error) { return find(ctx, counted) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.flights[key] == flight {

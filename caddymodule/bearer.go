@@ -154,14 +154,14 @@ func (g *Gate) checkToken(r *http.Request, v *visit, needed stepUp) (*identity, 
 		return nil, err
 	}
 	if !slices.ContainsFunc(g.speakers, who.issuer.same) {
-		return nil, tokenProblem(authflow.NoLogin, ReasonOtherProvider, "invalid_token", fmt.Errorf("tokens of %s do not count here", who.issuer.client.Issuer()))
+		return nil, tokenProblem(authflow.NoLogin, ReasonOtherProvider, "invalid_token", fmt.Errorf("tokens of %s do not count here", who.session.Issuer))
 	}
-	if !v.isFor(r, v.brought.token.Audiences) {
+	if !v.bringsOwn() && !v.isFor(r, v.brought.token.Audiences) { // one of our own is for the whole site
 		return nil, tokenProblem(authflow.NoLogin, authflow.ReasonAudMismatch, "invalid_token", fmt.Errorf("it is for %q, not for this path", v.brought.token.Audiences))
 	}
 	id := &identity{session: who.session, provider: who.issuer, prefixed: len(v.gate.speakers) > 1}
 	if err := g.admit(r, v, id); err != nil {
-		return nil, g.scopeProblem(err, v.brought.token)
+		return nil, g.scopeProblem(err, who)
 	}
 	if err := needed.check(who.session, g.now()); err != nil {
 		return nil, err
@@ -187,8 +187,7 @@ func (v *visit) openToken(r *http.Request) (*caller, error) {
 
 func (g *Gate) verifyToken(r *http.Request, v *visit, b *brought) error {
 	if !v.secure {
-		return problem(authflow.Internal, ReasonNotHTTPS, "This site takes no access tokens over plain http.",
-			errors.New("the request came over plain http from elsewhere than loopback: set public_url, or let Caddy trust the proxy in front (servers { trusted_proxies ... })"))
+		return notHTTPS("This site takes no access tokens over plain http.")
 	}
 	token, err := g.bearer.server.AccessToken(r.Context(), b.raw)
 	if err != nil {
@@ -283,7 +282,7 @@ func without(all, some []string) []string {
 
 // scopeProblem says which scopes would have helped, where the rules that refused a
 // token ask for some that it has not (RFC 6750 3.1).
-func (g *Gate) scopeProblem(err error, t *authflow.AccessToken) error {
+func (g *Gate) scopeProblem(err error, who *caller) error {
 	p := *asProblem(err)
 	if p.Reason != ReasonDenied {
 		return err
@@ -292,7 +291,7 @@ func (g *Gate) scopeProblem(err error, t *authflow.AccessToken) error {
 	for _, r := range g.allow {
 		scopes = append(scopes, r.claims["scope"]...)
 	}
-	if len(without(scopes, t.Scopes)) == 0 {
+	if len(without(scopes, list(who.session.Claims[who.issuer.key("scope")]))) == 0 {
 		return err
 	}
 	p.Err = &tokenRefused{code: "insufficient_scope", scope: scopes, err: p.Err}

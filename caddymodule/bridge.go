@@ -178,10 +178,10 @@ func (g *Gate) lacks(p *provider, s *session.Session) bool {
 // without. The refresh goes on, and the next request finds its result.
 const refreshPatience = time.Second
 
-// renew refreshes a session that is due, or that was made before the
-// configuration began to read a claim or to forward a token. A refresh that fails for now, or that takes
-// long, leaves the session as it is, within its own limits; one that the provider
-// refuses ends it.
+// renew refreshes a session that is due, or that was made before the configuration
+// began to read a claim or to forward a token. A refresh that fails for now, or that
+// takes long, leaves the session as it is, within its own limits; one that the
+// provider refuses ends it.
 func (g *Gate) renew(r *http.Request, v *visit, p *provider) error {
 	s := v.live.Session()
 	due := !s.RefreshAt.IsZero() && !g.now().Before(s.RefreshAt)

@@ -234,7 +234,7 @@ type Requirement struct {
 type HeaderConfig struct {
 	// The header's name.
 	Name string `json:"name"`
-	// The claim's name, or "user".
+	// The claim's name, or "user", "email_domain" or "provider", as in rules.
 	Claim string `json:"claim"`
 }
 

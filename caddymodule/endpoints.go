@@ -161,8 +161,7 @@ type loginOptions struct {
 // login sends a navigation to the provider, or shows which there are.
 func (g *Gate) login(w http.ResponseWriter, r *http.Request, v *visit, o loginOptions) error {
 	if !v.secure {
-		return g.fail(w, r, v, problem(authflow.Internal, ReasonNotHTTPS, "This site cannot sign anybody in over plain http.",
-			errors.New("the request came over plain http from elsewhere than loopback: set public_url, or let Caddy trust the proxy in front (servers { trusted_proxies ... })")))
+		return g.fail(w, r, v, notHTTPS("This site cannot sign anybody in over plain http."))
 	}
 	err := g.looping(r, v)
 	if err != nil {
@@ -173,8 +172,7 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request, v *visit, o loginOp
 	}
 	p := o.providers[0]
 	if known := v.gate.signInProvider(p.name); known == nil || !known.same(p) {
-		return g.fail(w, r, v, problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.",
-			fmt.Errorf("the outermost gatehouse directive does not know provider %s of this one, and serves its callback", p.name)))
+		return g.fail(w, r, v, gateConflict(fmt.Errorf("the outermost gatehouse directive does not know provider %s of this one, and serves its callback", p.name)))
 	}
 	if o.parameters, err = p.client.RequestParameters(o.query); err != nil {
 		return g.fail(w, r, v, err)

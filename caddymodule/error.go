@@ -80,11 +80,26 @@ func problem(kind authflow.Kind, reason authflow.Reason, public string, err erro
 	return &authflow.Error{Kind: kind, Reason: reason, Public: public, Err: err}
 }
 
+// notHTTPS refuses what must not travel in the clear.
+func notHTTPS(public string) *authflow.Error {
+	return problem(authflow.Internal, ReasonNotHTTPS, public,
+		errors.New("the request came over plain http from elsewhere than loopback: set public_url, or let Caddy trust the proxy in front (servers { trusted_proxies ... })"))
+}
+
+// matcherFailed closes the door where it cannot be told which rules count.
+func matcherFailed(err error) *authflow.Error {
+	return problem(authflow.Internal, ReasonMatcherFailed, "Something went wrong here.", err)
+}
+
+// gateConflict refuses a request on which the gates of a site contradict each other.
+func gateConflict(err error) *authflow.Error {
+	return problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.", err)
+}
+
 // asProblem finds the one error that page, body and log speak of. What is unknown
 // is internal, and its text stays in the log.
 func asProblem(err error) *authflow.Error {
-	var known *authflow.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*authflow.Error](err); ok {
 		return known
 	}
 	return problem(authflow.Internal, ReasonInternal, "Something went wrong here.", err)
@@ -92,7 +107,7 @@ func asProblem(err error) *authflow.Error {
 
 // sessionProblem says what it means that a session could not be opened.
 func sessionProblem(err error) *authflow.Error {
-	var unknownKey *seal.UnknownKeyError
+	unknownKey, isUnknownKey := errors.AsType[*seal.UnknownKeyError](err)
 	switch {
 	case errors.Is(err, session.ErrNone):
 		return problem(authflow.NoLogin, ReasonNoSession, "Please sign in.", err)
@@ -102,10 +117,10 @@ func sessionProblem(err error) *authflow.Error {
 		return problem(authflow.NoLogin, ReasonSessionIdle, "You were away for a while. Please sign in again.", err)
 	case errors.Is(err, session.ErrRevoked), errors.Is(err, session.ErrSuperseded):
 		return problem(authflow.NoLogin, ReasonSessionEnded, "Your session was ended. Please sign in again.", err)
-	case errors.As(err, &unknownKey) && unknownKey.Newer:
+	case isUnknownKey && unknownKey.Newer:
 		return problem(authflow.Unavailable, ReasonKeysNotShared,
 			"Your session was made by another copy of this service, which does not share its keys with this one.", err)
-	case errors.Is(err, session.ErrUnreadable), unknownKey != nil:
+	case errors.Is(err, session.ErrUnreadable), isUnknownKey:
 		return problem(authflow.NoLogin, ReasonSessionUnread, "Please sign in.", err)
 	case errors.Is(err, session.ErrTooLarge):
 		return problem(authflow.Internal, ReasonSessionTooLarge,

@@ -56,15 +56,9 @@ const (
 	purposeFormReturn = "form_return"
 )
 
-// blobs keep something sealed for a while, of which one who asks gets it.
-type blobs interface {
-	Put(ctx context.Context, name string, blob []byte, forTime time.Duration) error
-	Take(ctx context.Context, name string) ([]byte, error)
-}
-
 // forms is where they wait: where all servers of the site find them, if they share
 // a memory.
-func (g *Gate) forms() blobs {
+func (g *Gate) forms() session.Blobs {
 	if shared := g.state.Shared(); shared != nil {
 		return shared
 	}

@@ -58,7 +58,7 @@ func (g *Gate) provisionForward(caddy.Context) error {
 			return fmt.Errorf("forward %s: header %s is set twice, or is one variable to a CGI application with another", config.Token, name)
 		}
 		ours := newNameSet([]string{name})
-		g.own, g.names = g.own.and(ours), g.names.and(ours)
+		g.own, g.names = g.own.union(ours), g.names.union(ours)
 		g.forwards = append(g.forwards, ForwardConfig{Token: config.Token, Header: name})
 		for _, p := range g.providers {
 			if p.plain && config.Token == idToken { // each session would lack it: one sign-in after the other
@@ -69,7 +69,7 @@ func (g *Gate) provisionForward(caddy.Context) error {
 	}
 	if len(g.forwards) > 0 {
 		proof := newNameSet([]string{"DPoP"})
-		g.own, g.names = g.own.and(proof), g.names.and(proof)
+		g.own, g.names = g.own.union(proof), g.names.union(proof)
 	}
 	return nil
 }

@@ -158,12 +158,12 @@ func (g *Gate) isOpen(r *http.Request) (bool, error) {
 	for _, view := range views {
 		matched, err := g.matchers.AnyMatchWithError(view)
 		if err != nil {
-			return false, problem(authflow.Internal, ReasonMatcherFailed, "Something went wrong here.", err)
+			return false, matcherFailed(err)
 		}
 		protected = protected || matched
 		if public {
 			if public, err = g.public.MatchWithError(view); err != nil {
-				return false, problem(authflow.Internal, ReasonMatcherFailed, "Something went wrong here.", err)
+				return false, matcherFailed(err)
 			}
 		}
 	}
@@ -176,9 +176,6 @@ func (g *Gate) check(r *http.Request, v *visit, open bool, needed stepUp) (*iden
 		return nil, err
 	}
 	if v.brought != nil {
-		if v.bringsOwn() {
-			return g.checkOwnToken(r, v, needed)
-		}
 		return g.checkToken(r, v, needed)
 	}
 	if !v.takesSessions() {
@@ -257,7 +254,7 @@ func (g *Gate) admit(r *http.Request, v *visit, who *identity) error {
 	}
 	passes, err := g.judge(r, who)
 	if err != nil {
-		return problem(authflow.Internal, ReasonMatcherFailed, "Something went wrong here.", err)
+		return matcherFailed(err)
 	}
 	if passes {
 		return nil

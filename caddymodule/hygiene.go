@@ -66,8 +66,8 @@ func (s *nameSet) without(others *nameSet) *nameSet {
 	return rest
 }
 
-// and returns the names of both sets.
-func (s *nameSet) and(others *nameSet) *nameSet {
+// union returns the names that either set has.
+func (s *nameSet) union(others *nameSet) *nameSet {
 	both := newNameSet()
 	for _, set := range []*nameSet{s, others} {
 		for name := range set.folded {

@@ -117,9 +117,9 @@ func (g *Gate) takeAttempt(w http.ResponseWriter, r *http.Request, v *visit, sta
 // useAttempt opens a sealed attempt and notes that it was used.
 func (g *Gate) useAttempt(r *http.Request, v *visit, state, sealed string) (*authflow.Attempt, error) {
 	encoded, err := g.unseal(r, v.attemptPurpose(state), sealed)
-	var unknownKey *seal.UnknownKeyError
+	unknownKey, isUnknownKey := errors.AsType[*seal.UnknownKeyError](err)
 	switch {
-	case errors.As(err, &unknownKey) && unknownKey.Newer, errors.Is(err, session.ErrUnavailable):
+	case isUnknownKey && unknownKey.Newer, errors.Is(err, session.ErrUnavailable):
 		return nil, sessionProblem(err)
 	case err != nil:
 		return nil, authflow.NewError(authflow.ReasonStateUnknown, err)

@@ -10,8 +10,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
-
-	"github.com/gatehouse-auth/gatehouse/authflow"
 )
 
 func init() {
@@ -79,7 +77,7 @@ func (m *MatchSession) MatchWithError(r *http.Request) (bool, error) {
 		return false, nil
 	}
 	if err := v.gate.checkProviderOf(m.rule); err != nil {
-		return false, problem(authflow.Internal, ReasonMatcherFailed, "Something went wrong here.", err)
+		return false, matcherFailed(err)
 	}
 	return m.rule.fits(v.identity, false), nil
 }

@@ -347,7 +347,7 @@ func (c *SessionConfig) settings() (session.Config, error) {
 		return session.Config{}, err
 	}
 	config := session.Config{
-		Lifetime:    cmp.Or(time.Duration(c.Lifetime), 12*time.Hour),
+		Lifetime:    cmp.Or(time.Duration(c.Lifetime), session.DefaultLifetime),
 		IdleTimeout: time.Duration(c.IdleTimeout),
 		Cookie: session.CookieConfig{
 			Name:    cmp.Or(name, session.DefaultCookieName),

@@ -77,7 +77,7 @@ func (g *Gate) required(r *http.Request, sum stepUp) (stepUp, error) {
 		required := &g.requires[i]
 		counts, err := required.rule.counts(views, true)
 		if err != nil {
-			return sum, problem(authflow.Internal, ReasonMatcherFailed, "Something went wrong here.", err)
+			return sum, matcherFailed(err)
 		}
 		if !counts {
 			continue
@@ -94,8 +94,7 @@ func (g *Gate) required(r *http.Request, sum stepUp) (stepUp, error) {
 		}
 		both := slices.DeleteFunc(slices.Clone(sum.acr), func(acr string) bool { return !slices.Contains(required.acr, acr) })
 		if len(both) == 0 {
-			return sum, problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.",
-				fmt.Errorf("two lines of require acr count for one request and have no value in common: %q, %q", sum.acr, required.acr))
+			return sum, gateConflict(fmt.Errorf("two lines of require acr count for one request and have no value in common: %q, %q", sum.acr, required.acr))
 		}
 		sum.acr = both
 	}

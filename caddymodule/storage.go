@@ -40,9 +40,9 @@ type durable struct {
 	state   *session.State // of this process alone
 	cookies session.Store  // one for all sites, which are compared by their store
 	memory  *memorySessions
-	forms   blobs
-	// attempts at passwords are counted by every configuration alike.
-	attempts *attempts
+	forms   session.Blobs
+	// passwords counts what is tried under every configuration alike.
+	passwords *passwordLimiter
 }
 
 var durablePool = caddy.NewUsagePool()
@@ -57,14 +57,14 @@ func acquireDurable(storage certmagic.Storage, logger *zap.Logger) (*durable, er
 		keys := &keyRing{storage: storage, logger: logger, now: time.Now}
 		journal := &journal{storage: storage, now: keys.now}
 		return &durable{
-			pool:     key,
-			keys:     keys,
-			journal:  journal,
-			state:    session.NewState(journal, nil),
-			cookies:  session.CookieStore(),
-			memory:   &memorySessions{MemoryStore: session.NewMemoryStore(nil), storage: storage, logger: logger, now: keys.now},
-			forms:    session.NewMemoryBlobs(nil),
-			attempts: newAttempts(),
+			pool:      key,
+			keys:      keys,
+			journal:   journal,
+			state:     session.NewState(journal, nil),
+			cookies:   session.CookieStore(),
+			memory:    &memorySessions{MemoryStore: session.NewMemoryStore(nil), storage: storage, logger: logger, now: keys.now},
+			forms:     session.NewMemoryBlobs(nil),
+			passwords: newPasswordLimiter(),
 		}, nil
 	})
 	if err != nil {

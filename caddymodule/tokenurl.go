@@ -135,8 +135,7 @@ func (g *Gate) refuseTokenRequest(w http.ResponseWriter, r *http.Request, v *vis
 	case isEarly(r):
 		return true, tooEarly()
 	case !v.secure:
-		return true, g.fail(w, r, v, problem(authflow.Internal, ReasonNotHTTPS, "This site takes no passwords over plain http.",
-			errors.New("the request came over plain http from elsewhere than loopback: set public_url, or let Caddy trust the proxy in front (servers { trusted_proxies ... })")))
+		return true, g.fail(w, r, v, notHTTPS("This site takes no passwords over plain http."))
 	}
 	if err := g.crossOrigin(r, v.origin); err != nil {
 		return true, g.fail(w, r, v, err)
@@ -147,14 +146,14 @@ func (g *Gate) refuseTokenRequest(w http.ResponseWriter, r *http.Request, v *vis
 // checkPassword finds whose name and password a request brings, within the limits of
 // what may be tried.
 func (g *Gate) checkPassword(r *http.Request, request *authflow.PasswordGrant) (*account, error) {
-	attempts, now := g.app.durable.attempts, g.now()
+	limiter, now := g.app.durable.passwords, g.now()
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	giveBack, err := attempts.take(r.Context(), g.state, g.users.users.path, request.Username, address, now)
+	giveBack, err := limiter.take(r.Context(), g.state, g.users.users.path, request.Username, address, now)
 	if err != nil {
 		return nil, err
 	}
 	known := g.users.users.accounts()
-	who, err := attempts.compare(r.Context(), func() *account {
+	who, err := limiter.compare(r.Context(), func() *account {
 		return known.verify(request.Username, request.Password.Reveal())
 	})
 	switch {
@@ -272,25 +271,6 @@ func (v *visit) bringsOwn() bool {
 	return b.isOwn
 }
 
-// checkOwnToken answers who is calling by a token of our own.
-func (g *Gate) checkOwnToken(r *http.Request, v *visit, needed stepUp) (*identity, error) {
-	who, err := v.openOwn(r)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.ContainsFunc(g.speakers, who.issuer.same) {
-		return nil, tokenProblem(authflow.NoLogin, ReasonOtherProvider, "invalid_token", errors.New("tokens of this site's token URL do not count here"))
-	}
-	id := &identity{session: who.session, provider: who.issuer, prefixed: len(v.gate.speakers) > 1}
-	if err := g.admit(r, v, id); err != nil {
-		return nil, g.scopeProblem(err, &authflow.AccessToken{Scopes: list(who.session.Claims["scope"])})
-	}
-	if err := needed.check(who.session, g.now()); err != nil {
-		return nil, err
-	}
-	return id, nil
-}
-
 // openOwn judges the token of a request, once.
 func (v *visit) openOwn(r *http.Request) (*caller, error) {
 	b := v.brought
@@ -312,7 +292,7 @@ func (v *visit) openOwn(r *http.Request) (*caller, error) {
 func (g *Gate) checkOwnUse(v *visit, s *session.Session) error {
 	switch {
 	case !v.secure:
-		return problem(authflow.Internal, ReasonNotHTTPS, "This site takes no access tokens over plain http.", errors.New("an access token over plain http"))
+		return notHTTPS("This site takes no access tokens over plain http.")
 	case !strings.EqualFold(v.brought.scheme, authflow.TokenTypeBearer):
 		return tokenProblem(authflow.NoLogin, authflow.ReasonTokenBinding, "invalid_token", errors.New("it is bound to no key, and was shown as if it was"))
 	}

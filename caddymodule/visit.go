@@ -68,7 +68,7 @@ type visit struct {
 func (g *Gate) receive(r *http.Request) (*visit, error) {
 	if v, ok := caddyhttp.GetVar(r.Context(), visitVar).(*visit); ok {
 		clearIdentity(r, g.own.without(v.clean))
-		v.clean = v.clean.and(g.own)
+		v.clean = v.clean.union(g.own)
 		return v, nil
 	}
 	v := &visit{gate: g, cookies: g.cookies.Cut(r.Header), clean: g.names, deciding: true}
@@ -115,8 +115,7 @@ func (g *Gate) conflict(v *visit) error {
 		{"streams", g.Streams != "" && (g.Streams == "keep") != (outer.Streams == "keep")},
 	} {
 		if option.differs {
-			return problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.",
-				fmt.Errorf("%s belongs into the outermost gatehouse directive of the request; a later one has it as well", option.word))
+			return gateConflict(fmt.Errorf("%s belongs into the outermost gatehouse directive of the request; a later one has it as well", option.word))
 		}
 	}
 	return nil
@@ -138,8 +137,7 @@ func (v *visit) demand(g *Gate) error {
 	}
 	both := slices.DeleteFunc(slices.Clone(v.demanded), func(p *provider) bool { return !slices.ContainsFunc(g.providers, p.same) })
 	if len(both) == 0 {
-		return problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.",
-			fmt.Errorf("two gatehouse directives on one request name different providers; nobody could pass both (one without issuer and names means those of the global option, not that of another directive)"))
+		return gateConflict(fmt.Errorf("two gatehouse directives on one request name different providers; nobody could pass both (one without issuer and names means those of the global option, not that of another directive)"))
 	}
 	v.demanded = both
 	return nil

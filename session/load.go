@@ -110,8 +110,8 @@ func (m *Manager) ring(ctx context.Context) (*seal.Ring, error) {
 // maybeNewKey tells whether a key that is unknown may have been made since the keys
 // were read.
 func maybeNewKey(err error) bool {
-	var unknown *seal.UnknownKeyError
-	if !errors.As(err, &unknown) {
+	unknown, ok := errors.AsType[*seal.UnknownKeyError](err)
+	if !ok {
 		return false
 	}
 	_, timed := seal.KeyTime(unknown.ID)
@@ -119,8 +119,8 @@ func maybeNewKey(err error) bool {
 }
 
 func fromNewerKey(err error) bool {
-	var unknown *seal.UnknownKeyError
-	return errors.As(err, &unknown) && unknown.Newer
+	unknown, ok := errors.AsType[*seal.UnknownKeyError](err)
+	return ok && unknown.Newer
 }
 
 // open returns what a sealed value holds, from the cache if it was opened

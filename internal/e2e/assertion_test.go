@@ -101,7 +101,7 @@ func TestForwardAssertion(t *testing.T) {
 	}
 }
 
-// SEC-90-like for assertions: the same subject and group at another provider are somebody else's.
+// The same subject and group at another provider are somebody else's.
 func TestAssertionOfSeveralProviders(t *testing.T) {
 	t.Parallel()
 	s := &Site{OP: testop.Start(t, staff), App: StartApplication(t), t: t}

@@ -169,7 +169,7 @@ func TestClientCertificate(t *testing.T) {
 	}
 }
 
-// Standards 20, SEC-67: what a link to the login may pass on is an allow-list, and replaces nothing of ours.
+// Rule 20, SEC-67: what a link to the login may pass on is an allow-list, and replaces nothing of ours.
 func TestParameters(t *testing.T) {
 	t.Parallel()
 	s := StartSite(t, clientSite("client_secret {$CLIENT_SECRET}\nparam hd example.com\nparam ui_locales en\nparam_from_request login_hint ui_locales acr_values"))

@@ -34,7 +34,7 @@ func (s *Site) signInAndExpire(user string) *Browser {
 
 var note = url.Values{"text": {"an hour's work, 100 % \u00e4"}, "csrf": {"token"}}
 
-// P08: a form that is sent when the session is over arrives once, byte for byte, when the same person has signed in.
+// P07: a form that is sent when the session is over arrives once, byte for byte, when the same person has signed in.
 func TestPreservePost(t *testing.T) {
 	for name, session := range map[string]string{
 		"idle": "idle_timeout 2s", "idle in memory": "idle_timeout 2s\n\t\t\tstore memory", "lifetime": "lifetime 2s", "lifetime, strict": "lifetime 2s\n\t\t\tcookie_same_site strict",

@@ -80,7 +80,7 @@ func (s *balanced) unavailable(what string, page *Page) {
 	}
 }
 
-// P08: a form that is sent to one replica when the session is over, and whose sender signs in at another, arrives once,
+// P07: a form that is sent to one replica when the session is over, and whose sender signs in at another, arrives once,
 // byte for byte, at whichever; it is its sender's alone; and a Redis that is away meanwhile loses nothing and sends nothing
 // twice.
 func TestPreservePostAmongReplicas(t *testing.T) {

@@ -15,17 +15,17 @@ import (
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-// attempts limits how often passwords are tried. It is of this process, knows nobody
-// by name, and never grows. Where processes share a memory, all of them together are
-// held to the same limits; while that is away, each counts for itself. Nobody is locked
-// out for good: what was used up comes back, and what a right password took comes back
-// at once.
+// passwordLimiter limits how often passwords are tried. It is of this process, knows
+// nobody by name, and never grows. Where processes share a memory, all of them together
+// are held to the same limits; while that is away, each counts for itself. Nobody is
+// locked out for good: what was used up comes back, and what a right password took
+// comes back at once.
 //
 // An attempt costs its address one, whatever the name. It also costs the name one,
 // whatever the address, as passwords are guessed from many; and where others have used
 // that up, the address itself still has a few for this name, so that who attacks a
 // name does not keep its owner out.
-type attempts struct {
+type passwordLimiter struct {
 	secret  []byte // so that nobody can choose whom to share a bucket with
 	address *buckets
 	name    *buckets
@@ -38,8 +38,8 @@ type attempts struct {
 // hashingPatience is how long an attempt waits for others to be compared.
 const hashingPatience = 10 * time.Second
 
-func newAttempts() *attempts {
-	return &attempts{
+func newPasswordLimiter() *passwordLimiter {
+	return &passwordLimiter{
 		secret:  []byte(rand.Text()),
 		address: newBuckets(10, 6*time.Second),
 		name:    newBuckets(20, time.Minute),
@@ -56,30 +56,30 @@ type places interface {
 // take allows one attempt, and returns what gives it back. Otherwise the error says
 // when to come again. The memory that is shared is asked no more often than this
 // process alone would allow: what others have used up stays taken here.
-func (a *attempts) take(ctx context.Context, shared places, file, name, address string, now time.Time) (giveBack func(), err error) {
+func (l *passwordLimiter) take(ctx context.Context, shared places, file, name, address string, now time.Time) (giveBack func(), err error) {
 	address = networkOf(address)
-	ofAddress, wait := a.address.take(a.slot("address", address), now)
+	ofAddress, wait := l.address.take(l.slot("address", address), now)
 	if ofAddress == nil {
 		return nil, tooMany(wait, "too many attempts from this address")
 	}
-	ofName, _ := a.takeOf(ctx, shared, a.name, now, "name", file, name)
+	ofName, _ := l.takeOf(ctx, shared, l.name, now, "name", file, name)
 	if ofName == nil {
-		if ofName, wait = a.takeOf(ctx, shared, a.reserve, now, "reserve", file, name, address); ofName == nil {
+		if ofName, wait = l.takeOf(ctx, shared, l.reserve, now, "reserve", file, name, address); ofName == nil {
 			ofAddress()
-			return nil, tooMany(min(wait, a.name.interval), "too many attempts for this name")
+			return nil, tooMany(min(wait, l.name.interval), "too many attempts for this name")
 		}
 	}
-	everywhere := a.address.everywhere(ctx, shared, "address", address)
+	everywhere := l.address.everywhere(ctx, shared, "address", address)
 	if everywhere == nil {
 		ofName()
-		return nil, tooMany(a.address.interval, "too many attempts from this address, at other servers too")
+		return nil, tooMany(l.address.interval, "too many attempts from this address, at other servers too")
 	}
 	return func() { ofAddress(); ofName(); everywhere() }, nil
 }
 
 // takeOf takes one out of the bucket that parts name, here and among all.
-func (a *attempts) takeOf(ctx context.Context, shared places, b *buckets, now time.Time, parts ...string) (giveBack func(), wait time.Duration) {
-	here, wait := b.take(a.slot(parts...), now)
+func (l *passwordLimiter) takeOf(ctx context.Context, shared places, b *buckets, now time.Time, parts ...string) (giveBack func(), wait time.Duration) {
+	here, wait := b.take(l.slot(parts...), now)
 	if here == nil {
 		return nil, wait
 	}
@@ -101,12 +101,12 @@ func (b *buckets) everywhere(ctx context.Context, shared places, parts ...string
 }
 
 // compare runs one comparison of a password, when there is room for it.
-func (a *attempts) compare(ctx context.Context, verify func() *account) (*account, error) {
+func (l *passwordLimiter) compare(ctx context.Context, verify func() *account) (*account, error) {
 	ctx, cancel := context.WithTimeout(ctx, hashingPatience)
 	defer cancel()
 	select {
-	case a.hashing <- struct{}{}:
-		defer func() { <-a.hashing }()
+	case l.hashing <- struct{}{}:
+		defer func() { <-l.hashing }()
 		return verify(), nil
 	case <-ctx.Done():
 		busy := problem(authflow.Unavailable, ReasonPasswordsBusy, "Too many passwords are being checked at the moment. Please try again shortly.", ctx.Err())
@@ -138,9 +138,9 @@ func networkOf(address string) string {
 
 // slot is where a bucket is. Two that share one are limited together, which nobody can
 // bring about on purpose.
-func (a *attempts) slot(parts ...string) uint64 {
+func (l *passwordLimiter) slot(parts ...string) uint64 {
 	sum := sha256.New()
-	sum.Write(a.secret)
+	sum.Write(l.secret)
 	for _, part := range parts {
 		sum.Write(binary.AppendUvarint(nil, uint64(len(part))))
 		sum.Write([]byte(part))
