@@ -306,6 +306,9 @@ func parseRule(h httpcaddyfile.Helper, d *caddyfile.Dispenser, rules *[]Rule) er
 	case len(args) == 1:
 		return d.Errf("%s %s has no value: nobody could fit", word, args[0])
 	default:
+		if err := checkAccepted(args[0], args[1:]); err != nil {
+			return d.WrapErr(err)
+		}
 		rule.Claims[args[0]] = args[1:]
 	}
 	if len(rule.Claims) == 0 {
@@ -354,6 +357,9 @@ func parseRuleBlock(d *caddyfile.Dispenser, claims map[string][]string) error {
 		}
 		if len(accepted) == 0 {
 			return d.Errf("%s has no value: nobody could fit", claim)
+		}
+		if err := checkAccepted(claim, accepted); err != nil {
+			return d.WrapErr(err)
 		}
 		claims[claim] = accepted
 	}
