@@ -127,6 +127,12 @@ func directiveWords(h httpcaddyfile.Helper, gate *Gate) vocabulary {
 	if gate.Provider == nil {
 		for name := range providerWords(new(ProviderConfig)) {
 			words[name] = word{hidden: true, parse: func(d *caddyfile.Dispenser) error {
+				if name == "issuer" {
+					return d.Err("the issuer of a site stands behind gatehouse: gatehouse https://id.example.com { ... }")
+				}
+				if name == "preset" {
+					return d.Err("preset belongs to a provider, and this site names no issuer: write it behind gatehouse, also where the preset knows it (gatehouse https://accounts.google.com { ... })")
+				}
 				return d.Errf("%s belongs to a provider, and this site names no issuer; is a variable behind gatehouse unset?", name)
 			}}
 		}
