@@ -3,6 +3,7 @@ package authflow
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -64,6 +65,9 @@ func (c *Client) fetchMetadata(ctx context.Context) (*metadata, error) {
 	// OIDC Discovery 4.1: a terminating "/" of the issuer is removed first.
 	address := strings.TrimSuffix(c.cfg.Issuer, "/") + "/.well-known/openid-configuration"
 	body, err := c.getJSON(ctx, address)
+	if refusal, is := errors.AsType[*EndpointError](err); is { // what else went wrong names the address itself
+		err = fmt.Errorf("%s: %w", address, refusal)
+	}
 	if err != nil {
 		c.cfg.Logger.Warn("discovery failed", "issuer", c.cfg.Issuer, "error", err)
 		return nil, err

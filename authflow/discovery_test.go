@@ -115,6 +115,21 @@ func TestDiscoveryFails(t *testing.T) {
 	}
 }
 
+// TestDiscoveryNotFound: a wrong issuer shows by the address that was asked.
+func TestDiscoveryNotFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newMemoryRP(t)
+		s.p.Set(func(b *testop.Behaviour) {
+			b.Faults = map[string]testop.Fault{testop.Discovery: {Status: 404}}
+		})
+		err := start(t, s.client)
+		wantError(t, err, authflow.ReasonDiscovery, authflow.Unavailable)
+		if address := s.client.Issuer() + "/.well-known/openid-configuration"; !strings.Contains(err.Error(), address) {
+			t.Errorf("%v, does not name %s", err, address)
+		}
+	})
+}
+
 // TestDiscoveryHangs: P01. A provider that hangs holds one goroutine of ours,
 // whoever comes, and nobody waits longer than three seconds.
 func TestDiscoveryHangs(t *testing.T) {

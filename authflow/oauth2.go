@@ -35,6 +35,9 @@ func (cfg Config) isPlain() bool { return cfg.SubjectFrom != "" }
 // none.
 func (cfg Config) validateScopes() error {
 	for _, scope := range cfg.Scopes {
+		if name, _, several := strings.Cut(scope, ","); several && name == "openid" {
+			return fmt.Errorf("scopes: %q: scopes are separated by spaces alone", scope)
+		}
 		if !isScopeToken(scope) {
 			return fmt.Errorf("scopes: %q is none", scope)
 		}

@@ -231,6 +231,9 @@ func (cfg Config) validate() error {
 	if strings.Contains(cfg.Issuer, "?") { // OIDC Discovery 2
 		return errors.New("issuer: has a query")
 	}
+	if issuer, _, isMetadata := strings.Cut(cfg.Issuer, "/.well-known/"); isMetadata {
+		return fmt.Errorf("issuer: %q is where the metadata stands; the issuer is the value of issuer in it, most often %q", cfg.Issuer, issuer)
+	}
 	if cfg.ClientID == "" {
 		return errors.New("client_id: missing")
 	}

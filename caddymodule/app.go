@@ -56,6 +56,8 @@ type App struct {
 	users map[string]*provider
 	// domains are the terms of sessions by shared cookie scope.
 	domains map[string]sessionTerms
+	// replicas are the places that sites share with other servers.
+	replicas map[*replicas]struct{}
 	// configured are the keys that session settings of this configuration hold.
 	configured []*configuredKeys
 	alone      atomic.Bool // some site shares nothing with other servers
@@ -76,6 +78,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.tokens = make(map[tokenNeed]struct{})
 	a.users = make(map[string]*provider)
 	a.domains = make(map[string]sessionTerms)
+	a.replicas = make(map[*replicas]struct{})
 	var err error
 	if a.counters, err = newCounters(ctx.GetMetricsRegistry()); err != nil {
 		return err
@@ -101,10 +104,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 }
 
 // Start checks what only the whole configuration shows, and says what is not shared
-// with other servers. Gates work from provisioning on, and ask providers and stores
-// lazily.
+// with other servers, and what of it does not answer. Gates work from provisioning on,
+// and ask providers and stores lazily.
 func (a *App) Start() error {
 	a.sayAlone()
+	a.saySilent()
 	return errors.Join(a.checkTransport(), a.checkHosts())
 }
 

@@ -265,6 +265,9 @@ func suggestion(name string, words vocabulary) string {
 		}
 	}
 	slices.Sort(names)
+	if meant := closest(name, names); meant != "" {
+		return "; did you mean " + meant + "?"
+	}
 	return "; known here: " + strings.Join(names, ", ")
 }
 
@@ -295,7 +298,7 @@ func one(target *string) word {
 			return err
 		}
 		if len(args) != 1 {
-			return d.Errf("%s takes one value, not %d%s", name, len(args), countHint(name))
+			return d.Errf("%s takes one value, not %d%s", name, len(args), countHint(name, len(args)))
 		}
 		*target = args[0]
 		return nil
@@ -325,7 +328,7 @@ func many(target *[]string) word {
 			return err
 		}
 		if len(args) == 0 {
-			return d.Errf("%s takes one or more values", name)
+			return d.Errf("%s takes one or more values%s", name, countHint(name, 0))
 		}
 		*target = append(*target, args...)
 		return nil
@@ -368,10 +371,13 @@ func duration(target *caddy.Duration, mayBeOff bool) word {
 }
 
 // countHint names the option that was probably meant, for the pair that is
-// easily confused.
-func countHint(name string) string {
-	if name == "headers" {
+// easily confused, or why a value that was written is not there.
+func countHint(name string, count int) string {
+	switch {
+	case name == "headers":
 		return "; did you mean header?"
+	case count == 0:
+		return " (a variable that is not set leaves none, and a # begins a comment)"
 	}
 	return ""
 }

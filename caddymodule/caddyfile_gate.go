@@ -127,6 +127,12 @@ func directiveWords(h httpcaddyfile.Helper, gate *Gate) vocabulary {
 	if gate.Provider == nil {
 		for name := range providerWords(new(ProviderConfig)) {
 			words[name] = word{hidden: true, parse: func(d *caddyfile.Dispenser) error {
+				if name == "issuer" {
+					return d.Err("the issuer of a site stands behind gatehouse: gatehouse https://id.example.com { ... }")
+				}
+				if name == "preset" {
+					return d.Err("preset belongs to a provider, and this site names no issuer: write it behind gatehouse, also where the preset knows it (gatehouse https://accounts.google.com { ... })")
+				}
 				return d.Errf("%s belongs to a provider, and this site names no issuer; is a variable behind gatehouse unset?", name)
 			}}
 		}
@@ -306,6 +312,9 @@ func parseRule(h httpcaddyfile.Helper, d *caddyfile.Dispenser, rules *[]Rule) er
 	case len(args) == 1:
 		return d.Errf("%s %s has no value: nobody could fit", word, args[0])
 	default:
+		if err := checkAccepted(args[0], args[1:]); err != nil {
+			return d.WrapErr(err)
+		}
 		rule.Claims[args[0]] = args[1:]
 	}
 	if len(rule.Claims) == 0 {
@@ -354,6 +363,9 @@ func parseRuleBlock(d *caddyfile.Dispenser, claims map[string][]string) error {
 		}
 		if len(accepted) == 0 {
 			return d.Errf("%s has no value: nobody could fit", claim)
+		}
+		if err := checkAccepted(claim, accepted); err != nil {
+			return d.WrapErr(err)
 		}
 		claims[claim] = accepted
 	}

@@ -1,10 +1,13 @@
 package caddymodule
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 )
 
 // checkHosts holds that gates which each say how sessions are kept agree where
@@ -19,6 +22,7 @@ func (a *App) checkHosts() error {
 	first := make(map[string]*Gate)
 	for _, server := range app.(*caddyhttp.App).Servers {
 		err := eachGate(server.Routes, []string{""}, func(host string, g *Gate) error {
+			a.sayUncovered(host, g)
 			if g.Session == nil || g.terms.cookies.Domain != "" {
 				return nil
 			}
@@ -35,6 +39,17 @@ func (a *App) checkHosts() error {
 		}
 	}
 	return nil
+}
+
+// sayUncovered warns of a host that cookie_domain keeps from signing anybody in. It is
+// no error: the site may have other names, and this one serve a health check.
+func (a *App) sayUncovered(host string, g *Gate) {
+	name := cmp.Or(g.publicOrigin.hostname(), strings.ToLower(strings.TrimPrefix(host, "*.")))
+	if name == "" || strings.Contains(name, "{") || len(g.providers) == 0 || g.cookies.Covers(name) {
+		return
+	}
+	a.logger.Warn("nobody can sign in at a host that cookie_domain does not cover",
+		zap.String("host", name), zap.String("cookie_domain", g.cookies.Domain))
 }
 
 // eachGate calls do for each gate of the routes and those within, with each of the

@@ -108,6 +108,9 @@ func (m *MatchSession) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case len(args) > 1 && len(m.Claims) > 0:
 			return d.Err("gatehouse takes one claim on its line, or a block of them")
 		case len(args) > 1:
+			if err := checkAccepted(args[0], args[1:]); err != nil {
+				return d.WrapErr(err)
+			}
 			m.Claims[args[0]] = args[1:]
 		}
 	}

@@ -59,6 +59,7 @@ func TestJSONIsRefused(t *testing.T) {
 		{"provider named twice", oneProvider, `, "providers": ["default", "default"]`, "twice"},
 		{"issuer and names", oneProvider, `, "providers": ["default"], "provider": {"issuer": "https://x.example.com", "client_id": "a", "client_secret": "x"}`, "not both"},
 		{"empty rule", oneProvider, `, "allow": [{}]`, "exactly one"},
+		{"a deny that fits nobody for its comma", oneProvider, `, "deny": [{"claims": {"groups": ["interns,", "guests"]}}]`, "spaces"},
 		{"two forms in a rule", oneProvider, `, "allow": [{"any": true, "claims": {"a": ["b"]}}]`, "exactly one"},
 		{"rule without values", oneProvider, `, "deny": [{"claims": {"groups": []}}]`, "no value"},
 		{"rule with an empty value", oneProvider, `, "deny": [{"claims": {"groups": [""]}}]`, "empty"},

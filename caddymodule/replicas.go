@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -128,7 +129,30 @@ func (a *App) acquireReplicas(source SessionStore) (*replicas, error) {
 		return nil, err
 	}
 	a.releases = append(a.releases, func() { _, _ = replicasPool.Delete(key) })
+	a.mu.Lock()
+	a.replicas[value.(*replicas)] = struct{}{}
+	a.mu.Unlock()
 	return value.(*replicas), nil
+}
+
+// firstAnswer is how long a place may take at the start to answer once.
+const firstAnswer = 5 * time.Second
+
+// saySilent says at the start which places do not answer: a wrong address, or a
+// wrong password, else shows only when somebody has signed in at the provider. The
+// start does not wait for it.
+func (a *App) saySilent() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for r := range a.replicas {
+		go func() {
+			ctx, cancel := context.WithTimeout(a.ctx, firstAnswer)
+			defer cancel()
+			if _, err := r.place.Revision(ctx); err != nil && a.ctx.Err() == nil {
+				a.logger.Warn("what servers share is not there: nobody can sign in until it is", zap.Error(err))
+			}
+		}()
+	}
 }
 
 // sayAlone says at the start what several servers of one site would not share. One

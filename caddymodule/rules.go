@@ -93,8 +93,32 @@ func provisionClaims(config *Rule) (map[string][]string, error) {
 			}
 			claims[claim] = append(claims[claim], value)
 		}
+		if err := checkAccepted(claim, claims[claim]); err != nil {
+			return nil, err
+		}
 	}
 	return claims, nil
+}
+
+// checkAccepted refuses what is written as if it were another language's. It would
+// fit nobody: an allow keeps everybody out, and a deny lets everybody in (SEC-11).
+func checkAccepted(claim string, accepted []string) error {
+	if name := strings.TrimRight(claim, ":=,"); name != claim {
+		return fmt.Errorf("%q is no claim: write the name, a space, and the values (%s %s)", claim, name, strings.Join(accepted, " "))
+	}
+	for _, value := range accepted {
+		switch {
+		case strings.HasSuffix(value, ",") || strings.HasPrefix(value, ","):
+			return fmt.Errorf("%s %q: values are separated by spaces alone; for a comma that belongs to one, write an expression", claim, value)
+		case value == "*":
+			return fmt.Errorf("%s %q: values are compared exactly, and none stands for all (whoever can sign in: allow any; whoever has a claim: an expression with has)", claim, value)
+		case claim == "email_domain" && strings.Contains(value, "@"):
+			return fmt.Errorf("%s %q: the domain is what stands behind the @", claim, value)
+		case (claim == "email" || claim == "email_domain") && strings.Contains(value, "*"):
+			return fmt.Errorf("%s %q: values are compared exactly; all addresses of a domain are email_domain example.com, each subdomain its own value", claim, value)
+		}
+	}
+	return nil
 }
 
 // judge reports whether the rules let an identity pass on a request, in all of

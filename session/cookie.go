@@ -109,10 +109,10 @@ func (c CookieConfig) owner(scope Scope) string {
 	return scope.Host
 }
 
-// covers tells whether browsers take the session cookie from this host (RFC
-// 6265 5.1.3).
-func (c CookieConfig) covers(scope Scope) bool {
-	return c.Domain == "" || scope.Host == c.Domain || strings.HasSuffix(scope.Host, "."+c.Domain)
+// Covers tells whether browsers take the session cookie from this host, a name in
+// lower case without port (RFC 6265 5.1.3).
+func (c CookieConfig) Covers(host string) bool {
+	return c.Domain == "" || host == c.Domain || strings.HasSuffix(host, "."+c.Domain)
 }
 
 // prefix returns what a cookie's name begins with. Only cookies of the session

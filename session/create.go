@@ -24,7 +24,7 @@ func (m *Manager) Create(ctx context.Context, w http.ResponseWriter, brought Coo
 	if s.Issuer == "" || s.Subject == "" {
 		return nil, ErrIncomplete
 	}
-	if !m.cookie.covers(scope) {
+	if !m.cookie.Covers(scope.Host) {
 		return nil, fmt.Errorf("%w: the domain %q does not cover the host %q", ErrCookie, m.cookie.Domain, scope.Host)
 	}
 	if err := m.EndBrought(ctx, brought, scope); err != nil {

@@ -74,6 +74,7 @@ func welcome(s *stack, out io.Writer) {
 	fmt.Fprintf(out, "Try      carol (the gate lets staff and admins in), Deny at the consent page, %s/oauth2/session\n", s.Site)
 	fmt.Fprintf(out, "         curl -i %s/users/me                                     (401, no redirect)\n", s.Site)
 	fmt.Fprintf(out, "         curl -s %s/public/ -H 'X-Forwarded-User: admin' | grep caller   (nobody)\n", s.Site)
+	fmt.Fprintf(out, "         a gate of your own at %s: the provider takes it for the same client, and no other address\n", exampleSite)
 	fmt.Fprintf(out, "Log      %s  (gone with the demo)\n", s.logFile())
 	fmt.Fprintf(out, "Stop     with Ctrl-C\n")
 }

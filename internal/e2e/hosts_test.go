@@ -41,3 +41,14 @@ func TestSitesOfOneHostAgree(t *testing.T) {
 		StartCaddy(t, caddyfile).Stop()
 	}
 }
+
+// A cookie_domain of other hosts is said when the configuration is loaded, not by the first sign-in alone.
+func TestCookieDomainOfOtherHosts(t *testing.T) {
+	t.Parallel()
+	s := &Site{OP: testop.Start(t), App: StartApplication(t), t: t}
+	c := StartCaddy(t, s.fill(withSession("cookie_domain example.test")+"http://app.example.test:{$PORT} {\n\tgatehouse\n}\n"))
+	c.WaitLog(`"host":"localhost","cookie_domain":"example.test"`)
+	if strings.Contains(c.Logs(), `"host":"app.example.test"`) {
+		t.Error("warned of a host that is covered")
+	}
+}
