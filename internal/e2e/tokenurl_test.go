@@ -452,11 +452,15 @@ https://app.example.test:{$PORT} {
 			t.Fatalf("the owner of a name that is under attack got %d %s", page.Status, page.Body)
 		}
 	}
-	if page := try("2001:db8::1", "ada", "wrong"); page.Status != http.StatusBadRequest {
-		t.Fatal(page.Body)
+	// Two addresses that share a bucket are limited together, as happens to a few in ten thousand: then another one.
+	network := 0
+	for ; network < 3 && try(fmt.Sprintf("2001:db8:%d::1", network), "ada", "wrong").Status != http.StatusBadRequest; network++ {
 	}
-	limited("2001:db8::2", "ada")
-	if page := try("2001:db8::ffff", "ada", "correct horse"); page.Status != http.StatusTooManyRequests {
+	if network == 3 {
+		t.Fatal("no address of another network may try")
+	}
+	limited(fmt.Sprintf("2001:db8:%d::2", network), "ada")
+	if page := try(fmt.Sprintf("2001:db8:%d::ffff", network), "ada", "correct horse"); page.Status != http.StatusTooManyRequests {
 		t.Errorf("an address of the same network: %d", page.Status)
 	}
 }
