@@ -10,14 +10,15 @@ import (
 )
 
 // Requests of one session, on more threads than there are cores, do not wait for each other at a lock of ours. A lock
-// that is held for a moment is waited for now and then; what counts is for how much of the time. A busy machine may take
-// a thread away while it holds one, so that the best of several rounds counts.
+// that is held for a moment is waited for now and then; what counts is for how much of the time. A busy machine takes
+// threads away while they hold one, and with -race it did so for up to 8 of 100 of the time, so that the best of several
+// rounds counts and some is allowed: a lock around the work of a request shows as 33 to 51 of 100.
 func TestNobodyWaitsForALockOfOurs(t *testing.T) {
 	const (
 		rounds  = 8
 		round   = 250 * time.Millisecond
 		threads = 8
-		allowed = 0.01
+		allowed = 0.10
 	)
 	b, err := startInProcess(t.Context())
 	if err != nil {
