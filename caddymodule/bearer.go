@@ -98,8 +98,8 @@ type brought struct {
 	sorted, isOwn bool // whether it is to be judged as one of our own
 
 	checked bool
-	token   *authflow.AccessToken
-	own     *caller // by a token of our own
+	token   *authflow.AccessToken // of a provider
+	caller  *caller
 	err     error
 }
 
@@ -171,36 +171,37 @@ func (g *Gate) checkToken(r *http.Request, v *visit, needed stepUp) (*identity, 
 
 // openToken verifies the token of a request, once.
 func (v *visit) openToken(r *http.Request) (*caller, error) {
-	if v.bringsOwn() {
-		return v.openOwn(r)
-	}
 	b := v.brought
 	if !b.checked {
 		b.checked = true
-		b.err = v.gate.verifyToken(r, v, b)
+		if v.bringsOwn() {
+			b.caller, b.err = v.gate.verifyOwnToken(r, v)
+		} else {
+			b.caller, b.err = v.gate.verifyToken(r, v, b)
+		}
 	}
-	if b.err != nil {
-		return nil, b.err
-	}
-	return b.token.Prepared.(*caller), nil
+	return b.caller, b.err
 }
 
-func (g *Gate) verifyToken(r *http.Request, v *visit, b *brought) error {
+func (g *Gate) verifyToken(r *http.Request, v *visit, b *brought) (*caller, error) {
 	if !v.secure {
-		return notHTTPS("This site takes no access tokens over plain http.")
+		return nil, notHTTPS("This site takes no access tokens over plain http.")
 	}
 	token, err := g.bearer.server.AccessToken(r.Context(), b.raw)
 	if err != nil {
-		return asTokenProblem(err)
+		return nil, asTokenProblem(err)
 	}
 	b.token = token
 	if err := authflow.CheckTokenUse(token, g.tokenUse(r, v, b)); err != nil {
-		return asTokenProblem(err)
+		return nil, asTokenProblem(err)
 	}
 	if g.bearer.bound && token.KeyThumbprint == "" && token.CertificateThumbprint == "" {
-		return tokenProblem(authflow.NoLogin, authflow.ReasonTokenBinding, "invalid_token", errors.New("bound to nothing, and require_bound"))
+		return nil, tokenProblem(authflow.NoLogin, authflow.ReasonTokenBinding, "invalid_token", errors.New("bound to nothing, and require_bound"))
 	}
-	return g.checkScopes(token.Scopes)
+	if err := g.checkScopes(token.Scopes); err != nil {
+		return nil, err
+	}
+	return token.Prepared.(*caller), nil
 }
 
 // checkScopes holds a token to the scopes that the site asks of all (RFC 6750 3.1).

@@ -271,21 +271,16 @@ func (v *visit) bringsOwn() bool {
 	return b.isOwn
 }
 
-// openOwn judges the token of a request, once.
-func (v *visit) openOwn(r *http.Request) (*caller, error) {
-	b := v.brought
-	if !b.checked {
-		b.checked = true
-		var s *session.Session
-		if s, b.err = v.gate.openOwnToken(r.Context(), v, b.raw); b.err == nil {
-			b.err = v.gate.checkOwnUse(v, s)
-		}
-		b.own = &caller{session: s, issuer: v.gate.users}
+// verifyOwnToken judges the token of a request, which is one of our own.
+func (g *Gate) verifyOwnToken(r *http.Request, v *visit) (*caller, error) {
+	s, err := g.openOwnToken(r.Context(), v, v.brought.raw)
+	if err != nil {
+		return nil, err
 	}
-	if b.err != nil {
-		return nil, b.err
+	if err := g.checkOwnUse(v, s); err != nil {
+		return nil, err
 	}
-	return b.own, nil
+	return &caller{session: s, issuer: g.users}, nil
 }
 
 // checkOwnUse holds a token to what the site asks of all.

@@ -14,7 +14,15 @@ import (
 // back with each request. It costs no memory; and it cannot delete, nor tell
 // generations apart, which is what revocations and superseded generations in a
 // [State] are for.
-func CookieStore() Store { return new(cookieStore) }
+func CookieStore() Store {
+	c := new(cookieStore)
+	c.writers.New = func() any {
+		w, _ := flate.NewWriterDict(nil, flate.BestCompression, []byte(common)) // fails for other levels alone
+		return w
+	}
+	c.readers.New = func() any { return flate.NewReader(bytes.NewReader(nil)) }
+	return c
+}
 
 // cookieStore keeps what deflating allocates, most of a megabyte.
 type cookieStore struct{ writers, readers sync.Pool }
@@ -35,16 +43,9 @@ const common = "https://login.microsoftonline.com//v2.0https://accounts.google.c
 // Save implements [Store].
 func (c *cookieStore) Save(_ context.Context, r Record, _ []byte) ([]byte, error) {
 	small := bytes.NewBuffer([]byte{deflated})
-	w, _ := c.writers.Get().(*flate.Writer)
-	if w == nil {
-		var err error
-		if w, err = flate.NewWriterDict(small, flate.BestCompression, []byte(common)); err != nil {
-			return nil, fmt.Errorf("session: %w", err)
-		}
-	} else {
-		w.Reset(small)
-	}
+	w := c.writers.Get().(*flate.Writer)
 	defer c.writers.Put(w)
+	w.Reset(small)
 	if _, err := w.Write(r.Data); err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}
@@ -63,14 +64,12 @@ func (c *cookieStore) Load(_ context.Context, handle []byte) ([]byte, error) {
 	if len(handle) == 0 || handle[0] != deflated {
 		return handle, nil
 	}
-	stream, dictionary := bytes.NewReader(handle[1:]), []byte(common)
-	r, _ := c.readers.Get().(io.ReadCloser)
-	if r == nil {
-		r = flate.NewReaderDict(stream, dictionary)
-	} else if err := r.(flate.Resetter).Reset(stream, dictionary); err != nil {
+	r := c.readers.Get().(io.ReadCloser)
+	defer c.readers.Put(r)
+	stream := bytes.NewReader(handle[1:])
+	if err := r.(flate.Resetter).Reset(stream, []byte(common)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
-	defer c.readers.Put(r)
 	data, err := io.ReadAll(io.LimitReader(r, maxEncoded+1))
 	switch {
 	case err != nil:
