@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -32,7 +31,7 @@ type Caddy struct {
 	process *exec.Cmd
 	stdin   io.Closer
 	done    chan struct{} // closed when the process has ended
-	logs    logBuffer
+	logs    testop.Output
 }
 
 // StartCaddy runs Caddy with a Caddyfile and returns when its configuration is loaded; the test's end stops it.
@@ -296,24 +295,6 @@ func eventually(limit time.Duration, holds func() bool) bool {
 		}
 	}
 	return false
-}
-
-// logBuffer keeps what a process writes; it may be read meanwhile.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 // goroutines is how many goroutines the process has.

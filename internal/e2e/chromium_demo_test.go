@@ -16,6 +16,8 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testop"
 )
 
 // Demo is cmd/demo as its users start it: a process of its own.
@@ -24,7 +26,7 @@ type Demo struct {
 
 	ports []string
 	stdin io.Closer
-	logs  logBuffer
+	logs  testop.Output
 	done  chan error // how it ended
 }
 

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testop"
 )
 
 const fastapi = "../../examples/fastapi"
@@ -39,7 +41,7 @@ func startFastAPI(t *testing.T) (address string) {
 	packages := t.TempDir()
 	installPackages(t, packages, filepath.Join(fastapi, "requirements.txt"))
 	port := freePort(t)
-	var logs logBuffer
+	var logs testop.Output
 	cmd := exec.Command("python3", "-m", "uvicorn", "app:app", "--host", "127.0.0.1", "--port", port, "--app-dir", fastapi)
 	cmd.Env = append(os.Environ(), "PYTHONPATH="+packages, "PYTHONDONTWRITEBYTECODE=1")
 	cmd.Stdout, cmd.Stderr = &logs, &logs

@@ -282,7 +282,7 @@ func (o *others) run(program string, args ...string) {
 	if _, err := exec.LookPath(program); err != nil {
 		skipWithout(o.t, program, err)
 	}
-	var logs logBuffer
+	var logs testop.Output
 	cmd := exec.Command(program, args...)
 	cmd.Stderr, cmd.Stdout = &logs, &logs
 	if err := cmd.Start(); err != nil {

@@ -11,13 +11,15 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testop"
 )
 
 // NodeProvider is a running `oidc-provider`, the OpenID provider of the Node.js world.
 type NodeProvider struct {
 	Issuer string
 
-	logs logBuffer
+	logs testop.Output
 }
 
 // NodeConfig says who may sign in where.

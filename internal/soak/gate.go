@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -11,10 +10,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testop"
 )
 
 // gate is one Caddy process with the gate, and a folder of its own.
@@ -25,7 +25,7 @@ type gate struct {
 	process              *exec.Cmd
 	stdin                io.Closer
 	done                 chan struct{}
-	log                  logBuffer
+	log                  testop.Output
 }
 
 // newGate starts one.
@@ -147,24 +147,4 @@ func (g *gate) saveLog(name string) {
 	if os.WriteFile(file, []byte(g.log.String()), 0o600) == nil {
 		fmt.Fprintf(g.book.out, "log of the gate at port %s: %s\n", g.port, file)
 	}
-}
-
-// logBuffer keeps what a process writes; it may be read meanwhile.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write appends.
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-// String is all that was written.
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
