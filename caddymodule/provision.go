@@ -331,7 +331,7 @@ func (a *App) acquireClient(c *NetworkConfig, written []byte, config authflow.Co
 func (c *SessionConfig) provision(d *durable) (session.Config, error) {
 	config, err := c.settings()
 	if err == nil {
-		d.keys.retain(config.Lifetime)
+		d.keys.Retain(config.Lifetime)
 	}
 	return config, err
 }

@@ -62,7 +62,7 @@ func (g *Gate) provisionUsers(caddy.Context) error {
 	g.speakers = append(slices.Clone(g.speakers), speaker)
 	g.users = speaker
 	g.issued = &authflow.IssuedTokens{Prepare: ownSession}
-	g.app.durable.keys.retain(ownTokenLifetime)
+	g.app.durable.keys.Retain(ownTokenLifetime)
 	return nil
 }
 
