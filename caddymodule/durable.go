@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-auth/gatehouse/internal/storage"
+	"github.com/gatehouse-auth/gatehouse/internal/users"
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
@@ -26,7 +27,7 @@ type durable struct {
 	memory  *storage.MemoryStore
 	forms   session.Blobs
 	// passwords limits the attempts of all configurations together.
-	passwords *passwordLimiter
+	passwords *users.Limiter
 }
 
 // lastUpdates bounds the wait for refreshes under way when the process ends.
@@ -51,7 +52,7 @@ func acquireDurable(of certmagic.Storage, logger *zap.Logger) (*durable, error) 
 			cookies:   session.CookieStore(),
 			memory:    storage.NewMemoryStore(of, logger, nil),
 			forms:     session.NewMemoryBlobs(nil),
-			passwords: newPasswordLimiter(),
+			passwords: users.NewLimiter(),
 		}, nil
 	})
 	if err != nil {
