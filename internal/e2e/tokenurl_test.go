@@ -394,7 +394,7 @@ func TestUsersFileRefused(t *testing.T) {
 	users := filepath.Join(t.TempDir(), "users")
 	writeUsers(t, users, "# a\nada $2a$04$nothash\n")
 	logs := CaddyFails(t, "http://localhost:{$PORT} {\n\tgatehouse {\n\t\tusers "+users+"\n\t}\n}")
-	if !strings.Contains(logs, users+":2: user ada: the second word is no hash") || strings.Contains(logs, "nothash") {
+	if !strings.Contains(logs, users+":2: user ada: the second word is not a bcrypt or argon2id hash") || strings.Contains(logs, "nothash") {
 		t.Errorf("Caddy said %s", logs)
 	}
 	logs = CaddyFails(t, "http://localhost:{$PORT} {\n\tgatehouse {\n\t\tusers "+users+".none\n\t}\n}")

@@ -1,4 +1,4 @@
-package caddymodule
+package storage
 
 import (
 	"fmt"
@@ -29,11 +29,20 @@ func someRevocation(t *testing.T, number byte, until time.Time) session.Revocati
 	return r
 }
 
+// A storage that has never been written to holds no revocations, and that is no error.
+func TestJournalOfAnEmptyStorage(t *testing.T) {
+	dir, c := t.TempDir(), &clock{now: someTime}
+	j := NewJournal(&certmagic.FileStorage{Path: dir}, c.Now)
+	if entries, err := j.List(t.Context()); err != nil || len(entries) != 0 {
+		t.Fatalf("an empty storage: %v, %v", entries, err)
+	}
+}
+
 // A process that was killed in the middle of a sign-out leaves the storage's own temporary file behind, whose name is a
 // number: it is no revocation, and no reason to answer 503 from then on.
 func TestKilledWhileItSignedOut(t *testing.T) {
 	dir, c := t.TempDir(), &clock{now: someTime}
-	j := &journal{storage: &certmagic.FileStorage{Path: dir}, now: c.Now}
+	j := NewJournal(&certmagic.FileStorage{Path: dir}, c.Now)
 	kept := someRevocation(t, 1, someTime.Add(time.Hour))
 	if err := j.Append(t.Context(), kept); err != nil {
 		t.Fatal(err)
@@ -52,7 +61,7 @@ func TestKilledWhileItSignedOut(t *testing.T) {
 // clean up after that.
 func TestJournalDoesNotGrow(t *testing.T) {
 	dir, c := t.TempDir(), &clock{now: someTime}
-	j := &journal{storage: &certmagic.FileStorage{Path: dir}, now: c.Now}
+	j := NewJournal(&certmagic.FileStorage{Path: dir}, c.Now)
 	files := func() int {
 		found, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(revocationsPrefix), "*-*"))
 		if err != nil {

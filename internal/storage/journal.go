@@ -1,4 +1,4 @@
-package caddymodule
+package storage
 
 import (
 	"context"
@@ -18,30 +18,39 @@ import (
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-// journal keeps revocations in the storage, one immutable object each, named by
-// when it is over.
-type journal struct {
+// Journal is a [session.Journal]: each revocation is one immutable object, whose name
+// begins with the time at which it is over. What is over is deleted, by [Journal.List]
+// and once an hour by [Journal.Append]. It is safe for concurrent use.
+type Journal struct {
 	storage certmagic.Storage
 	now     func() time.Time
-	swept   atomic.Int64 // when it was last looked for what is over, in Unix seconds
+	swept   atomic.Int64 // when the last sweep began, in Unix seconds
 }
 
 const (
-	// sweepInterval is how often that is done while the process runs.
+	// sweepInterval is how often a running process deletes what is over.
 	sweepInterval = time.Hour
-	// sweepSlack is how long after its end a revocation goes: the clock of another
-	// process with this storage may be behind.
+	// sweepSlack is how long after its end a revocation is deleted: the clock of
+	// another process with this storage may be behind.
 	sweepSlack = time.Hour
 	// sweepTimeout bounds one sweep.
 	sweepTimeout = time.Minute
 )
 
-// revocationName is the name of an object. Others in the folder are not ours, such as
-// a temporary file of the storage, which a process that was killed has left behind.
+// NewJournal returns the journal of a storage. The clock is time.Now by default.
+func NewJournal(storage certmagic.Storage, now func() time.Time) *Journal {
+	if now == nil {
+		now = time.Now
+	}
+	return &Journal{storage: storage, now: now}
+}
+
+// revocationName is the name of an object. Anything else in the folder is not ours,
+// such as a temporary file of the storage that a killed process has left behind.
 var revocationName = regexp.MustCompile(`^([0-9]{12})-[0-9a-f]{24}$`)
 
-// Append implements session.Journal.
-func (j *journal) Append(ctx context.Context, r session.Revocation) error {
+// Append implements [session.Journal].
+func (j *Journal) Append(ctx context.Context, r session.Revocation) error {
 	data, err := r.MarshalBinary()
 	if err != nil {
 		return err
@@ -54,8 +63,8 @@ func (j *journal) Append(ctx context.Context, r session.Revocation) error {
 	return j.storage.Store(ctx, path.Join(revocationsPrefix, name), data)
 }
 
-// sweep deletes what is over. What it cannot delete the next one does.
-func (j *journal) sweep(now time.Time) {
+// sweep deletes what is over. What it cannot delete is left to the next sweep.
+func (j *Journal) sweep(now time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
 	defer cancel()
 	names, _ := j.storage.List(ctx, revocationsPrefix, false)
@@ -66,7 +75,7 @@ func (j *journal) sweep(now time.Time) {
 	}
 }
 
-// isOver tells whether a revocation is over for everybody.
+// isOver tells by the name of a revocation whether it is over for every process.
 func isOver(name string, now time.Time) bool {
 	found := revocationName.FindStringSubmatch(path.Base(name))
 	if found == nil {
@@ -76,8 +85,8 @@ func isOver(name string, now time.Time) bool {
 	return err == nil && !now.Before(time.Unix(until, 0).Add(sweepSlack))
 }
 
-// List implements session.Journal. What is over is swept on the way.
-func (j *journal) List(ctx context.Context) ([]session.Revocation, error) {
+// List implements [session.Journal]. What is over is deleted on the way.
+func (j *Journal) List(ctx context.Context) ([]session.Revocation, error) {
 	names, err := j.storage.List(ctx, revocationsPrefix, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -109,3 +118,6 @@ func (j *journal) List(ctx context.Context) ([]session.Revocation, error) {
 	}
 	return revocations, nil
 }
+
+// Interface guard.
+var _ session.Journal = (*Journal)(nil)
