@@ -14,14 +14,16 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
 
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-// journal keeps revocations in the storage, one immutable object each, named by
-// when it is over.
+// journal keeps revocations, and which generations of sessions are superseded, in
+// the storage: one immutable object each, named by when it is over.
 type journal struct {
 	storage certmagic.Storage
+	logger  *zap.Logger
 	now     func() time.Time
 	swept   atomic.Int64 // when it was last looked for what is over, in Unix seconds
 }
@@ -36,9 +38,13 @@ const (
 	sweepTimeout = time.Minute
 )
 
-// revocationName is the name of an object. Others in the folder are not ours, such as
-// a temporary file of the storage, which a process that was killed has left behind.
-var revocationName = regexp.MustCompile(`^([0-9]{12})-[0-9a-f]{24}$`)
+// revocationName and supersededName are the names of objects. Others in the folders
+// are not ours, such as a temporary file of the storage, which a process that was
+// killed has left behind.
+var (
+	revocationName = regexp.MustCompile(`^([0-9]{12})-[0-9a-f]{24}$`)
+	supersededName = regexp.MustCompile(`^([0-9]{12})-([0-9a-f]{32})-([0-9]{1,19})-([0-9]{12})$`)
+)
 
 // Append implements session.Journal.
 func (j *journal) Append(ctx context.Context, r session.Revocation) error {
@@ -48,27 +54,37 @@ func (j *journal) Append(ctx context.Context, r session.Revocation) error {
 	}
 	sum := sha256.Sum256(data)
 	name := fmt.Sprintf("%012d-%s", r.Until().Unix(), hex.EncodeToString(sum[:12]))
+	j.sweepInTime()
+	return j.storage.Store(ctx, path.Join(revocationsPrefix, name), data)
+}
+
+// sweepInTime begins to sweep, if that was not done lately.
+func (j *journal) sweepInTime() {
 	if last, now := j.swept.Load(), j.now(); now.Sub(time.Unix(last, 0)) >= sweepInterval && j.swept.CompareAndSwap(last, now.Unix()) {
 		go j.sweep(now)
 	}
-	return j.storage.Store(ctx, path.Join(revocationsPrefix, name), data)
 }
 
 // sweep deletes what is over. What it cannot delete the next one does.
 func (j *journal) sweep(now time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
 	defer cancel()
-	names, _ := j.storage.List(ctx, revocationsPrefix, false)
-	for _, name := range names {
-		if isOver(name, now) && ctx.Err() == nil {
-			_ = j.storage.Delete(ctx, name)
+	for _, prefix := range []string{revocationsPrefix, supersededPrefix} {
+		names, _ := j.storage.List(ctx, prefix, false)
+		for _, name := range names {
+			if isOver(name, now) && ctx.Err() == nil {
+				_ = j.storage.Delete(ctx, name)
+			}
 		}
 	}
 }
 
-// isOver tells whether a revocation is over for everybody.
+// isOver tells whether what an object of ours says is over for everybody.
 func isOver(name string, now time.Time) bool {
 	found := revocationName.FindStringSubmatch(path.Base(name))
+	if found == nil {
+		found = supersededName.FindStringSubmatch(path.Base(name))
+	}
 	if found == nil {
 		return false
 	}
@@ -108,4 +124,49 @@ func (j *journal) List(ctx context.Context) ([]session.Revocation, error) {
 		revocations = append(revocations, revocation)
 	}
 	return revocations, nil
+}
+
+// supersededKey is the object that says that a generation was shown. Its name says
+// all, so that a start has to list such objects, and not to read each.
+func supersededKey(s session.Superseded) string {
+	return path.Join(supersededPrefix, fmt.Sprintf("%012d-%x-%d-%012d", s.Until.Unix(), s.ID[:], s.Generation, s.Sealed.Unix()))
+}
+
+// Supersede implements session.Journal.
+func (j *journal) Supersede(ctx context.Context, s session.Superseded, earlier *session.Superseded) error {
+	j.sweepInTime()
+	if err := j.storage.Store(ctx, supersededKey(s), []byte("superseded\n")); err != nil {
+		j.logger.Warn("that an older cookie of a session is void would be forgotten at a restart; it is stored again later", zap.Error(err))
+		return err
+	}
+	if earlier != nil && *earlier != s {
+		_ = j.storage.Delete(ctx, supersededKey(*earlier)) // a sweep does it when the session is over
+	}
+	return nil
+}
+
+// Superseded implements session.Journal.
+func (j *journal) Superseded(ctx context.Context) ([]session.Superseded, error) {
+	names, err := j.storage.List(ctx, supersededPrefix, false)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("listing superseded generations: %w", err)
+	}
+	now, all := j.now(), make([]session.Superseded, 0, len(names))
+	for _, name := range names {
+		found := supersededName.FindStringSubmatch(path.Base(name))
+		if found == nil || isOver(name, now) {
+			continue
+		}
+		var s session.Superseded
+		until, errUntil := strconv.ParseInt(found[1], 10, 64)
+		_, errID := hex.Decode(s.ID[:], []byte(found[2]))
+		generation, errGeneration := strconv.ParseUint(found[3], 10, 64)
+		sealed, errSealed := strconv.ParseInt(found[4], 10, 64)
+		if err := errors.Join(errUntil, errID, errGeneration, errSealed); err != nil {
+			return nil, fmt.Errorf("superseded generation %s: %w", name, err)
+		}
+		s.Until, s.Generation, s.Sealed = time.Unix(until, 0).UTC(), generation, time.Unix(sealed, 0).UTC()
+		all = append(all, s)
+	}
+	return all, nil
 }

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
 
 	"github.com/gatehouse-auth/gatehouse/session"
 )
@@ -79,4 +81,48 @@ func TestJournalDoesNotGrow(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Error(few())
+}
+
+// Which generations are superseded is one object a session, however often that is refreshed, and it goes with the
+// session. What the storage leaves behind when it is killed is none.
+func TestJournalOfSuperseded(t *testing.T) {
+	dir, c := t.TempDir(), &clock{now: someTime}
+	j := &journal{storage: &certmagic.FileStorage{Path: dir}, logger: zap.NewNop(), now: c.Now}
+	if all, err := j.Superseded(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("before anything was stored: %v, %v", all, err)
+	}
+	id := session.NewID()
+	var earlier *session.Superseded
+	for generation := range uint64(5) {
+		s := session.Superseded{ID: id, Generation: generation + 2, Sealed: c.Now(), Until: someTime.Add(12 * time.Hour)}
+		if err := j.Supersede(t.Context(), s, earlier); err != nil {
+			t.Fatal(err)
+		}
+		earlier = &s
+		c.advance(time.Hour)
+	}
+	folder := filepath.Join(dir, filepath.FromSlash(supersededPrefix))
+	for _, name := range []string{"4123456789", "17", "000000000001-no"} {
+		if err := os.WriteFile(filepath.Join(folder, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all, err := j.Superseded(t.Context()); err != nil || len(all) != 1 || all[0] != *earlier {
+		t.Errorf("read: %v, %v; want %v", all, err, *earlier)
+	}
+	c.advance(13 * time.Hour)
+	j.sweep(c.Now())
+	if left, _ := filepath.Glob(filepath.Join(folder, "*-*-*-*")); len(left) != 0 {
+		t.Errorf("after the session's end: %v", left)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "999999999999-"+strings.Repeat("0", 32)+"-9999999999999999999-000000000001"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := j.Superseded(t.Context()); err != nil || len(all) != 1 || all[0].Generation != 9999999999999999999 {
+		t.Errorf("the largest generation: %v, %v", all, err)
+	}
+	if err := (&journal{storage: &certmagic.FileStorage{Path: filepath.Join(folder, "17")}, logger: zap.NewNop(), now: c.Now}).
+		Supersede(t.Context(), *earlier, nil); err == nil {
+		t.Error("a storage that takes nothing is no error")
+	}
 }

@@ -28,6 +28,7 @@ import (
 const (
 	keysPrefix        = "gatehouse/keys"
 	revocationsPrefix = "gatehouse/revocations"
+	supersededPrefix  = "gatehouse/superseded"
 )
 
 // durable is what outlives a configuration: the key ring, what is known of
@@ -55,7 +56,7 @@ func acquireDurable(storage certmagic.Storage, logger *zap.Logger) (*durable, er
 	}
 	value, _, err := durablePool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		keys := &keyRing{storage: storage, logger: logger, now: time.Now}
-		journal := &journal{storage: storage, now: keys.now}
+		journal := &journal{storage: storage, logger: logger, now: keys.now}
 		return &durable{
 			pool:      key,
 			keys:      keys,

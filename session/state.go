@@ -33,6 +33,7 @@ type State struct {
 	shared     Shared // nil: this process is alone
 	revoked    *revocations
 	succession *succession
+	marks      *marks
 	updates    *updates
 	opened     *cache
 	watches    *watches
@@ -41,17 +42,19 @@ type State struct {
 	used map[string]*ledger[[sha256.Size]byte, struct{}] // by kind
 }
 
-// NewState makes an empty state. Revocations go to the journal, and are read
-// from it when they are first needed; with a nil journal they end with the
-// process. The clock is time.Now by default.
+// NewState makes an empty state. Revocations and superseded generations go to the
+// journal, and are read from it when they are first needed; with a nil journal they
+// end with the process. The clock is time.Now by default.
 func NewState(journal Journal, now func() time.Time) *State {
 	if now == nil {
 		now = time.Now
 	}
+	succession := newSuccession()
 	return &State{
 		now:        now,
-		revoked:    newRevocations(journal),
-		succession: newSuccession(),
+		revoked:    newRevocations(journal, succession),
+		succession: succession,
+		marks:      newMarks(journal, succession),
 		updates:    newUpdates(),
 		opened:     newCache(maxOpened),
 		watches:    newWatches(),
