@@ -23,8 +23,8 @@ type journal struct {
 	superseded    []Superseded
 	supersededErr error
 
-	lists     int
-	hang      chan struct{} // List waits for it
+	lists int
+	hang  chan struct{} // List waits for it
 }
 
 func (j *journal) Append(ctx context.Context, r Revocation) error {

@@ -30,6 +30,7 @@ var ErrUsed = errors.New("session: used before")
 // a shared memory; one that its owner gave up still works.
 type State struct {
 	now        func() time.Time
+	since      time.Time
 	shared     Shared // nil: this process is alone
 	revoked    *revocations
 	succession *succession
@@ -52,6 +53,7 @@ func NewState(journal Journal, now func() time.Time) *State {
 	succession := newSuccession()
 	return &State{
 		now:        now,
+		since:      now(),
 		revoked:    newRevocations(journal, succession),
 		succession: succession,
 		marks:      newMarks(journal, succession),
@@ -79,6 +81,15 @@ func NewSharedState(journal Journal, shared Shared, now func() time.Time) *State
 
 // Shared returns the memory that is shared with other processes, nil if none is.
 func (st *State) Shared() Shared { return st.shared }
+
+// Since returns since when [State.UseOnce] remembers: the process's start, mostly. It
+// is zero where the memory is shared, which outlives the process.
+func (st *State) Since() time.Time {
+	if st.shared != nil {
+		return time.Time{}
+	}
+	return st.since
+}
 
 // Close ends the following of the shared memory. Requests that are still under
 // way go on for a minute.
