@@ -289,6 +289,9 @@ func (g *Gate) provisionOrigins(caddy.Context) error {
 			if !valid {
 				return fmt.Errorf("%s: %q is no origin: write https://host", list.word, text)
 			}
+			if strings.Contains(text, "*") {
+				return fmt.Errorf("%s: %q: origins are compared exactly, and none stands for several; write each", list.word, text)
+			}
 			list.add(o)
 		}
 	}

@@ -110,6 +110,8 @@ func checkAccepted(claim string, accepted []string) error {
 		switch {
 		case strings.HasSuffix(value, ",") || strings.HasPrefix(value, ","):
 			return fmt.Errorf("%s %q: values are separated by spaces alone; for a comma that belongs to one, write an expression", claim, value)
+		case strings.Contains(value, ",") && !strings.ContainsAny(value, " ="): // a name of LDAP's has =, a sentence spaces
+			return fmt.Errorf("%s %q: values are separated by spaces alone; for a comma that belongs to one, write an expression", claim, value)
 		case value == "*":
 			return fmt.Errorf("%s %q: values are compared exactly, and none stands for all (whoever can sign in: allow any; whoever has a claim: an expression with has)", claim, value)
 		case claim == "email_domain" && strings.Contains(value, "@"):
