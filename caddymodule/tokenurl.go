@@ -48,7 +48,7 @@ func (g *Gate) provisionUsers(caddy.Context) error {
 			return fmt.Errorf("users: a provider is called %s, and its users would be taken for those of the file", usersName)
 		}
 	}
-	speaker, err := g.app.usersOf(path, g.now)
+	speaker, err := g.app.usersOf(path)
 	if err != nil {
 		return fmt.Errorf("users: %w", err)
 	}
@@ -67,13 +67,13 @@ func (g *Gate) provisionUsers(caddy.Context) error {
 }
 
 // usersOf finds or reads a users file, which several sites may share.
-func (a *App) usersOf(path string, now func() time.Time) (*provider, error) {
+func (a *App) usersOf(path string) (*provider, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if known := a.users[path]; known != nil {
 		return known, nil
 	}
-	file, err := openUsersFile(path, a.logger, now)
+	file, err := openUsersFile(path, a.logger)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func (g *Gate) checkPassword(r *http.Request, request *authflow.PasswordGrant) (
 	if err != nil {
 		return nil, err
 	}
-	known := g.users.users.accounts()
+	known := g.users.users.value()
 	who, err := limiter.compare(r.Context(), func() *account {
 		return known.verify(request.Username, request.Password.Reveal())
 	})
@@ -315,7 +315,7 @@ func (g *Gate) openOwnToken(ctx context.Context, v *visit, raw secret.String) (*
 		return nil, asTokenProblem(err)
 	}
 	s := token.Prepared.(*session.Session)
-	if known := g.users.users.accounts().byName[token.Subject]; known == nil || known.entry != token.Entry {
+	if known := g.users.users.value().byName[token.Subject]; known == nil || known.entry != token.Entry {
 		return s, tokenProblem(authflow.NoLogin, ReasonSessionEnded, "invalid_token", fmt.Errorf("the entry of user %s has changed since, or is gone", token.Subject))
 	}
 	if err := g.sessions.Check(ctx, s); err != nil {

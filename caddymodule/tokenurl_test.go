@@ -56,7 +56,7 @@ func (b *benched) issue(tb testing.TB) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	answer, err := b.gate.issueToken(r, v, b.gate.users.users.accounts().byName["alice"], nil)
+	answer, err := b.gate.issueToken(r, v, b.gate.users.users.value().byName["alice"], nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -8,15 +8,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"time"
 	"unicode"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
@@ -51,100 +46,20 @@ type accounts struct {
 const (
 	maxUsersFile = 1 << 20 // bytes
 	maxUserName  = 255     // bytes: what sub may have (OIDC Core 2)
-	// settled is how much older than its reading a file's time has to be, for a later
-	// change to show in it.
-	settled = 2 * time.Second
-	// usersRetry is how long a file that is wrong is not looked at again.
-	usersRetry = time.Second
 )
 
-// usersFile is a file of users that is followed without a reload: each use looks at
-// whether it has changed.
-type usersFile struct {
-	path   string
-	logger *zap.Logger
-	now    func() time.Time
-
-	current atomic.Pointer[readUsers]
-	mu      sync.Mutex // one reader at a time
-	failed  string     // what is wrong with the file now, as it was logged
-	tried   time.Time  // when that was seen
-}
-
-// readUsers is what was read, and what the file looked like then.
-type readUsers struct {
-	*accounts
-	info    os.FileInfo
-	settled bool
-}
+// usersFile is a file of users, which is followed without a reload.
+type usersFile = followed[accounts]
 
 // openUsersFile reads a users file. What is wrong with it is an error, with the line.
-func openUsersFile(path string, logger *zap.Logger, now func() time.Time) (*usersFile, error) {
-	f := &usersFile{path: path, logger: logger, now: now}
-	return f, f.read()
-}
-
-// accounts returns the users of now. A file that cannot be read, or that is wrong, is
-// logged once, and what it said before goes on.
-func (f *usersFile) accounts() *accounts {
-	current := f.current.Load()
-	if !f.changed(current) || !f.mu.TryLock() {
-		return current.accounts // as it is, or somebody else is reading it
-	}
-	defer f.mu.Unlock()
-	if f.failed != "" && f.now().Sub(f.tried) < usersRetry {
-		return current.accounts
-	}
-	failed := ""
-	if err := f.read(); err != nil {
-		failed = err.Error()
-		if failed != f.failed {
-			f.logger.Error("the users file cannot be used any more; what it said before goes on", zap.Error(err))
-		}
-	}
-	f.failed, f.tried = failed, f.now()
-	return f.current.Load().accounts
-}
-
-// changed reports that the file may say something else than what was read.
-func (f *usersFile) changed(current *readUsers) bool {
-	info, err := os.Stat(f.path)
-	return err != nil || !current.settled || !os.SameFile(info, current.info) ||
-		!info.ModTime().Equal(current.info.ModTime()) || info.Size() != current.info.Size()
-}
-
-// read reads the file as it is now.
-func (f *usersFile) read() error {
-	file, err := os.Open(f.path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	content, err := io.ReadAll(io.LimitReader(file, maxUsersFile+1))
-	if err != nil {
-		return fmt.Errorf("%s: %w", f.path, err)
-	}
-	var parsed *accounts
-	if current := f.current.Load(); current != nil && current.seed == sha256.Sum256(content) {
-		parsed = current.accounts
-	} else if parsed, err = parseUsers(content); err != nil {
-		return fmt.Errorf("%s:%w", f.path, err)
-	}
-	f.current.Store(&readUsers{parsed, info, f.now().Sub(info.ModTime()) > settled})
-	return nil
+func openUsersFile(path string, logger *zap.Logger) (*usersFile, error) {
+	return follow("users file", path, maxUsersFile, parseUsers, logger)
 }
 
 // parseUsers reads the lines of a users file: a name, a hash and groups, with white
 // space between; what stands behind a # that begins a word is a comment. An error
 // begins with the number of the line, and quotes no hash.
 func parseUsers(content []byte) (*accounts, error) {
-	if len(content) > maxUsersFile {
-		return nil, fmt.Errorf("1: more than %d bytes", maxUsersFile)
-	}
 	parsed := &accounts{byName: make(map[string]*account), seed: sha256.Sum256(content)}
 	number := 0
 	for line := range bytes.Lines(content) {
