@@ -384,6 +384,7 @@ var mayImport = map[string][]string{
 	"session/storetest":  {"session", "internal/seal", "internal/secret"},
 	"internal/seal":      {"internal/secret", "github.com/gorilla/securecookie"},
 	"internal/secret":    {},
+	"internal/hostile":   {},
 	"internal/redistest": {"internal/testop"},
 	"internal/soak":      {"caddymodule", "internal/redistest", "internal/testop", "github.com/caddyserver/"},
 	"internal/testop":    {"github.com/go-jose/go-jose/v4"},
