@@ -388,7 +388,7 @@ var mayImport = map[string][]string{
 	"internal/redistest": {"internal/testop"},
 	"internal/soak":      {"caddymodule", "internal/redistest", "internal/testop", "github.com/caddyserver/"},
 	"internal/testop":    {"github.com/go-jose/go-jose/v4"},
-	"caddymodule":        {"authflow", "session", "session/redisstore", "internal/seal", "internal/secret", "caddymodule/pages", "github.com/caddyserver/", "go.uber.org/zap", "github.com/prometheus/client_golang/", "cel.dev/cel-go/", "github.com/dustin/go-humanize", "golang.org/x/net/"},
+	"caddymodule":        {"authflow", "session", "session/redisstore", "internal/seal", "internal/secret", "caddymodule/pages", "github.com/caddyserver/", "go.uber.org/zap", "github.com/prometheus/client_golang/", "cel.dev/cel-go/", "github.com/dustin/go-humanize", "golang.org/x/net/", "golang.org/x/text/"},
 	"caddymodule/pages":  {},
 	"bench":              {"caddymodule", "session", "internal/seal", "internal/testop", "github.com/caddyserver/"},
 	"cmd/gatehouse":      {"caddymodule", "github.com/caddyserver/"},

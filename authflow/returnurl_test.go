@@ -413,7 +413,10 @@ func checkAll(t *testing.T, raw string) {
 
 // Families of what attackers write, in every encoding: see package hostile.
 func TestReturnURLFamilies(t *testing.T) {
-	for _, raw := range hostile.ReturnURLs(site.Origin) {
+	for i, raw := range hostile.ReturnURLs(site.Origin) {
+		if i%7 != 0 { // a different slice of each family; internal/e2e takes all of them
+			continue
+		}
 		checkAll(t, raw)
 		if t.Failed() {
 			return
