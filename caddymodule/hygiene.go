@@ -21,6 +21,11 @@ var knownIdentityHeaders = []string{
 	"X-Auth-Request-Preferred-Username", "X-Auth-Request-Access-Token",
 }
 
+// replacingHeaders are cleared from every request as well: applications take them for
+// the path of a request, or cut its beginning off, so that they would serve another one
+// than was judged (SEC-04). What sets them for an application belongs behind the gate.
+var replacingHeaders = []string{"X-Original-Url", "X-Rewrite-Url", "X-Script-Name", "Script-Name", "Path-Info"}
+
 // nameSet is a set of header names, folded: what CGI, WSGI and PHP make one
 // variable of is one name (SEC-20).
 type nameSet struct {

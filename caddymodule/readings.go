@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -26,7 +27,7 @@ const (
 // it is now, as the browser sent it, and each with its path read as leniently as
 // servers do. Most requests have one reading. A path that any reading protects is
 // protected; a path is public only if all readings are (SEC-01, SEC-02, SEC-07,
-// SEC-08).
+// SEC-08), and so with another method that it names.
 func readings(r *http.Request) ([]*http.Request, error) {
 	all := []*http.Request{r}
 	if hasOneReading(r) {
@@ -52,7 +53,45 @@ func readings(r *http.Request) ([]*http.Request, error) {
 			all = append(all, &reading)
 		}
 	}
+	methods := otherMethods(r)
+	if len(methods)*len(all) > maxReadings {
+		return nil, errCountless
+	}
+	for _, view := range slices.Clone(all) {
+		for _, method := range methods {
+			reading := *view
+			reading.Method = method
+			all = append(all, &reading)
+		}
+	}
 	return all, nil
+}
+
+// otherMethods are those that a header of the request, or its query, names in place of
+// its own, and some application would follow (SEC-10).
+func otherMethods(r *http.Request) []string {
+	var methods []string
+	for name, values := range r.Header {
+		if namesMethodHeader(name) {
+			for _, value := range values {
+				methods = append(methods, strings.ToUpper(strings.TrimSpace(value)))
+			}
+		}
+	}
+	for _, u := range []*url.URL{r.URL, originalURL(r)} {
+		if !strings.Contains(strings.ToLower(percentDecoded(u.RawQuery)), "method") {
+			continue
+		}
+		for name, values := range u.Query() {
+			if isMethodParameter(name) {
+				for _, value := range values {
+					methods = append(methods, strings.ToUpper(strings.TrimSpace(value)))
+				}
+			}
+		}
+	}
+	slices.Sort(methods)
+	return slices.Compact(methods)
 }
 
 // liberties are what servers, and what stands in front of them, do to a path that

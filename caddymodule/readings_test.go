@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -197,4 +198,42 @@ func must(s string, err error) string {
 		panic(err)
 	}
 	return s
+}
+
+// SEC-10: a rule on a method counts for the one that a header or the query names, too.
+func TestMethodThatAHeaderNames(t *testing.T) {
+	own := caddyhttp.MatcherSet{caddyhttp.MatchMethod{"DELETE"}}
+	reads := caddyhttp.MatcherSet{caddyhttp.MatchMethod{"GET"}}
+	groups := map[string][]string{"groups": {"staff"}}
+	for _, tt := range []struct {
+		name, target, header, value string
+		denied                      bool
+	}{
+		{name: "none"},
+		{name: "override", header: "X-Http-Method-Override", value: "delete", denied: true},
+		{name: "in another spelling", header: "X_HTTP_Method", value: " DELETE ", denied: true},
+		{name: "the third", header: "X-Method-Override", value: "DELETE", denied: true},
+		{name: "parameter", target: "/?_method=delete", denied: true},
+		{name: "parameter of PHP", target: "/?%2eMethod=DELETE", denied: true},
+		{name: "the same", header: "X-Http-Method-Override", value: "GET"},
+		{name: "another parameter", target: "/?method=delete&payment_method=x"},
+	} {
+		r := withReplacer(request(t, http.MethodGet, cmp.Or(tt.target, "/")))
+		if tt.header != "" {
+			r.Header[tt.header] = []string{tt.value}
+		}
+		for kind, g := range map[string]*Gate{
+			"deny":  {deny: []rule{{matchers: own, claims: groups}}, rulesMatch: true},
+			"allow": {allow: []rule{{matchers: reads, claims: groups}}, rulesMatch: true},
+		} {
+			passes, err := g.judge(r, someone(map[string]any{"groups": []any{"staff"}}))
+			if err != nil || passes == tt.denied {
+				t.Errorf("%s, %s: passes %v, %v", tt.name, kind, passes, err)
+			}
+		}
+		g := &Gate{matchers: caddyhttp.MatcherSets{own}}
+		if open, err := g.isOpen(r); err != nil || open == tt.denied {
+			t.Errorf("%s: a gate for the method: open %v, %v", tt.name, open, err)
+		}
+	}
 }

@@ -170,7 +170,7 @@ func originalTarget(r *http.Request) string {
 // hasOneReading reports that nobody could take a request for another one.
 func hasOneReading(r *http.Request) bool {
 	original := originalURL(r)
-	return isPlain(r.URL) && isPlain(original) && original.Path == r.URL.Path && original.RawQuery == r.URL.RawQuery
+	return isPlain(r.URL) && isPlain(original) && original.Path == r.URL.Path && original.RawQuery == r.URL.RawQuery && otherMethods(r) == nil
 }
 
 // isPlain reports that a path has one reading only.
