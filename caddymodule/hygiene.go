@@ -19,6 +19,11 @@ var knownIdentityHeaders = []string{
 	"X-Remote-User", "X-Remote-Email", "X-Remote-Groups", "X-Remote-Name",
 	"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Groups",
 	"X-Auth-Request-Preferred-Username", "X-Auth-Request-Access-Token",
+	// What other gates set, and an application that stood behind one may read still.
+	"X-Forwarded-Name", "X-Authenticated-User", "X-Webauth-User", "X-Vouch-User",
+	"X-Token-Subject", "X-Token-User-Name", "X-Token-User-Email", "X-Token-User-Roles",
+	"X-Authentik-Username", "X-Authentik-Groups", "X-Authentik-Entitlements", "X-Authentik-Email", "X-Authentik-Name", "X-Authentik-Uid", "X-Authentik-Jwt",
+	"Oidc-Claim-Sub", "Oidc-Claim-Email", "Oidc-Claim-Name", "Oidc-Claim-Preferred-Username", "Oidc-Claim-Groups", "Oidc-Access-Token", "Oidc-Id-Token",
 }
 
 // replacingHeaders are cleared from every request as well: applications take them for
