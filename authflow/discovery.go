@@ -31,6 +31,7 @@ type metadata struct {
 	ClientAuthAlgs        []string `json:"token_endpoint_auth_signing_alg_values_supported"`
 	RequestObjectAlgs     []string `json:"request_object_signing_alg_values_supported"`
 	SigningAlgs           []string `json:"id_token_signing_alg_values_supported"`
+	ResponseAlgs          []string `json:"authorization_signing_alg_values_supported"`
 	DPoPAlgs              []string `json:"dpop_signing_alg_values_supported"` // nil if it does not say
 	ResponseIss           bool     `json:"authorization_response_iss_parameter_supported"`
 	BindsCertificates     bool     `json:"tls_client_certificate_bound_access_tokens"`
@@ -110,7 +111,7 @@ func (c *Client) parseMetadata(body []byte) (*metadata, error) {
 	}{
 		{"authorization_endpoint", meta.AuthorizationEndpoint, !c.cfg.KeysOnly},
 		{"token_endpoint", meta.TokenEndpoint, !c.cfg.KeysOnly},
-		{"jwks_uri", meta.JWKSURI, !c.cfg.isPlain()},
+		{"jwks_uri", meta.JWKSURI, !c.cfg.isPlain() || c.cfg.jwtMode()},
 		{"userinfo_endpoint", string(meta.UserInfoEndpoint), c.cfg.isPlain()},
 	} {
 		if !endpoint.needed {
