@@ -111,7 +111,7 @@ func (c *Client) parseMetadata(body []byte) (*metadata, error) {
 	}{
 		{"authorization_endpoint", meta.AuthorizationEndpoint, !c.cfg.KeysOnly},
 		{"token_endpoint", meta.TokenEndpoint, !c.cfg.KeysOnly},
-		{"jwks_uri", meta.JWKSURI, !c.cfg.isPlain() || c.cfg.jwtMode()},
+		{"jwks_uri", meta.JWKSURI, !c.cfg.isPlain()},
 		{"userinfo_endpoint", string(meta.UserInfoEndpoint), c.cfg.isPlain()},
 	} {
 		if !endpoint.needed {

@@ -114,14 +114,15 @@ func asResponse(err error) error {
 	return &refused
 }
 
-// validateResponseMode refuses a mode that the provider could not answer by.
+// validateResponseMode refuses a mode that does not exist, or that the provider could
+// not answer by.
 func (cfg Config) validateResponseMode() error {
 	modes := []string{FormPost, QueryJWT, FormPostJWT}
 	switch {
 	case cfg.ResponseMode != "" && !slices.Contains(modes, cfg.ResponseMode):
 		return fmt.Errorf("response_mode: %q is neither empty nor one of %s", cfg.ResponseMode, strings.Join(modes, ", "))
-	case cfg.jwtMode() && cfg.isPlain() && cfg.NoDiscovery && cfg.Endpoints["jwks"] == "":
-		return fmt.Errorf("response_mode %s: endpoint jwks is needed, which has the keys that sign the answers", cfg.ResponseMode)
+	case cfg.jwtMode() && cfg.isPlain():
+		return fmt.Errorf("response_mode %s: a provider that is plain OAuth 2.0 has no keys to sign its answers with", cfg.ResponseMode)
 	}
 	return nil
 }

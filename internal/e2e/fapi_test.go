@@ -133,6 +133,62 @@ func (p fapiPlan) withMessageSigning() fapiPlan {
 	return p
 }
 
+// fapi1Advanced is fapi1-advanced-final-client-test-plan (plain_fapi, openid_connect, pushed, jarm, mutual TLS), as far as its
+// modules are for a client whose ID tokens come from the token endpoint. A client of FAPI 2.0 Message Signing is one of it.
+func fapi1Advanced() fapiPlan {
+	p := fapiMutualTLS().withMessageSigning()
+	const ours, theirs = "fapi2-security-profile-final-client-test-", "fapi1-advanced-final-client-test"
+	p.modules = nil
+	for _, m := range fapiCommon {
+		name := strings.TrimPrefix(m.name, ours)
+		if name == "happy-path" {
+			p.modules = append(p.modules, module{name: theirs, trace: m.trace})
+		}
+		if strings.HasPrefix(name, "invalid-") && !strings.Contains(name, "response-iss") || name == "valid-aud-as-array" || name == "happy-path-no-mtls-endpoint-aliases" {
+			m.name = theirs + "-" + name
+			p.modules = append(p.modules, m)
+		}
+	}
+	p.modules = append(p.modules,
+		module{name: theirs + "-invalid-signature", behave: func(_ *testop.Provider, b *testop.Behaviour) { b.CorruptSignature = true }, status: badGateway, reason: "signature_invalid", trace: toKeys},
+		module{name: theirs + "-no-scope-in-token-endpoint-response", behave: func(_ *testop.Provider, b *testop.Behaviour) {
+			b.TokenResponse = testop.Edit{"scope": testop.Absent, "expires_in": testop.Absent}
+		}, trace: toAccounts},
+	)
+	behave := p.behave
+	p.behave = func(op *testop.Provider, b *testop.Behaviour) { // before RFC 9207
+		behave(op, b)
+		b.Discovery["authorization_response_iss_parameter_supported"] = testop.Absent
+	}
+	return p
+}
+
+// The happy path of the plans' other ways to prove the client.
+
+// fapiKeyAndMutualTLS: a key proves the client, its certificate binds tokens.
+func fapiKeyAndMutualTLS() fapiPlan {
+	p := fapiMutualTLS()
+	p.words, p.auth, p.modules = "client_certificate {$OURS}\n\t\tclient_key {$SIGNING}\n\t\tclient_auth private_key_jwt", fapiDPoP().auth, fapiCommon[:1]
+	behave := p.behave
+	p.behave = func(op *testop.Provider, b *testop.Behaviour) {
+		behave(op, b)
+		b.OnlyClientAuth = "private_key_jwt"
+	}
+	return p
+}
+
+// fapiMutualTLSAndDPoP: a certificate proves the client, a key of each session binds tokens.
+func fapiMutualTLSAndDPoP() fapiPlan {
+	p, mutual := fapiDPoP(), fapiMutualTLS()
+	p.words, p.auth, p.modules = mutual.words+"\n\t\tdpop", mutual.auth, fapiCommon[:1]
+	p.behave = func(op *testop.Provider, b *testop.Behaviour) {
+		mutual.behave(op, b)
+		b.DPoP, b.DPoPNonces = true, true
+		b.Discovery["tls_client_certificate_bound_access_tokens"] = testop.Absent
+	}
+	return p
+}
+
 func inAnswer(e testop.Edit) func(*testop.Provider, *testop.Behaviour) {
 	return func(_ *testop.Provider, b *testop.Behaviour) { b.AuthorizationResponse = e }
 }
@@ -450,10 +506,13 @@ func testFAPI(t *testing.T) {
 	for _, plan := range []struct {
 		name string
 		fapiPlan
-		count int // as the suite has them
+		count int // as the suite has them, but for the plans of which one way is played above
 	}{
 		{"fapi2-mtls", fapiMutualTLS(), 21},
 		{"fapi2-dpop", fapiDPoP(), 23},
+		{"fapi2-private-key-mtls", fapiKeyAndMutualTLS(), 1},
+		{"fapi2-mtls-dpop", fapiMutualTLSAndDPoP(), 1},
+		{"fapi1-advanced", fapi1Advanced(), 16},
 		{"fapi2-message-signing-mtls", fapiMutualTLS().withMessageSigning(), 27},
 		{"fapi2-message-signing-dpop", fapiDPoP().withMessageSigning(), 29},
 	} {
