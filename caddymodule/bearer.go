@@ -94,6 +94,7 @@ func resolveAll(word string, raw []string) ([]string, error) {
 type brought struct {
 	scheme string
 	raw    secret.String
+	proofs []string // of possession: its DPoP headers
 
 	sorted, isOwn bool // whether it is to be judged as one of our own
 
@@ -107,11 +108,11 @@ type brought struct {
 // header, and nowhere else (RFC 6750 2). A request that brings one is judged by it
 // alone.
 func (v *visit) readToken(r *http.Request) error {
-	if v.gate.bearer == nil || v.brought != nil {
+	if v.gate.bearer == nil {
 		return nil
 	}
-	v.answersOnly = v.answersOnly || v.gate.bearer.only
-	lines := v.sent.authorization
+	v.answersOnly = v.gate.bearer.only
+	lines := r.Header["Authorization"]
 	at := slices.IndexFunc(lines, func(line string) bool {
 		scheme, _, _ := strings.Cut(line, " ")
 		return strings.EqualFold(scheme, authflow.TokenTypeBearer) || strings.EqualFold(scheme, authflow.TokenTypeDPoP)
@@ -121,7 +122,7 @@ func (v *visit) readToken(r *http.Request) error {
 	}
 	scheme, token, _ := strings.Cut(lines[at], " ")
 	token = strings.Trim(token, " ")
-	v.brought = &brought{scheme: scheme, raw: secret.New(token)}
+	v.brought = &brought{scheme: scheme, raw: secret.New(token), proofs: r.Header["Dpop"]}
 	v.answersOnly = true
 	query := originalURL(r).RawQuery
 	switch {
@@ -148,23 +149,26 @@ func isToken68(text string) bool {
 
 // checkToken answers who is calling by an access token: verified, for this site,
 // used as it is bound, with the scopes that the site asks of all.
-func (g *Gate) checkToken(r *http.Request, v *visit, needed stepUp) (*identity, error) {
+func (g *Gate) checkToken(r *http.Request, v *visit, needed stepUp) (identity, error) {
+	if err := v.checkHost(r); err != nil {
+		return identity{}, err
+	}
 	who, err := v.openToken(r)
 	if err != nil {
-		return nil, err
+		return identity{}, err
 	}
 	if !slices.ContainsFunc(g.speakers, who.issuer.same) {
-		return nil, tokenProblem(authflow.NoLogin, ReasonOtherProvider, "invalid_token", fmt.Errorf("tokens of %s do not count here", who.session.Issuer))
+		return identity{}, tokenProblem(authflow.NoLogin, ReasonOtherProvider, "invalid_token", fmt.Errorf("tokens of %s do not count here", who.session.Issuer))
 	}
 	if !v.bringsOwn() && !v.isFor(r, v.brought.token.Audiences) { // one of our own is for the whole site
-		return nil, tokenProblem(authflow.NoLogin, authflow.ReasonAudMismatch, "invalid_token", fmt.Errorf("it is for %q, not for this path", v.brought.token.Audiences))
+		return identity{}, tokenProblem(authflow.NoLogin, authflow.ReasonAudMismatch, "invalid_token", fmt.Errorf("it is for %q, not for this path", v.brought.token.Audiences))
 	}
-	id := &identity{session: who.session, provider: who.issuer, prefixed: len(v.gate.speakers) > 1}
-	if err := g.admit(r, v, id); err != nil {
-		return nil, g.scopeProblem(err, who)
+	id := identity{session: who.session, provider: who.issuer, prefixed: len(v.gate.speakers) > 1}
+	if err := g.admit(r, id); err != nil {
+		return identity{}, g.scopeProblem(err, who)
 	}
-	if err := needed.check(who.session, g.now()); err != nil {
-		return nil, err
+	if err := needed.check(who.session, g.now); err != nil {
+		return identity{}, err
 	}
 	return id, nil
 }
@@ -227,7 +231,7 @@ func (b *brought) toForward(word string) secret.String {
 func (g *Gate) tokenUse(r *http.Request, v *visit, b *brought) authflow.TokenUse {
 	use := authflow.TokenUse{
 		Scheme: b.scheme, Token: b.raw, Method: originalMethod(r),
-		URL: v.origin.String() + originalURL(r).EscapedPath(), Proofs: v.sent.proofs,
+		URL: v.origin.String() + originalURL(r).EscapedPath(), Proofs: b.proofs,
 		Certificate: clientCertificate(r), Now: g.now(),
 		UseOnce: func(id string, until time.Time) error {
 			err := g.state.UseOnce(r.Context(), "dpop proof", id, until)

@@ -186,7 +186,7 @@ func BenchmarkSteps(b *testing.B) {
 			{"clear", func() error { clearIdentity(r, g.names); reduceConnection(r.Header); return nil }},
 			{"origin", func() error { _, _, _ = g.browserOrigin(r); return nil }},
 			{"refresh", func() error { return g.renew(r, v, g.providers[0]) }},
-			{"rules", func() error { return g.admit(r, v, who) }},
+			{"rules", func() error { return g.admit(r, *who) }},
 			{"identity", func() error { g.setIdentity(r, who); return nil }},
 			{"private", func() error { makePrivate(http.Header{}); return nil }},
 		}

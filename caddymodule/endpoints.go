@@ -35,8 +35,8 @@ func (g *Gate) endpoint(r *http.Request) (string, bool) {
 // those work that users of oauth2-proxy have in bookmarks and provider settings.
 func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, name string) error {
 	noStore(w.Header())
-	if v.hostProblem != nil && name != "ping" {
-		return g.fail(w, r, v, v.hostProblem)
+	if err := v.checkHost(r); err != nil && name != "ping" {
+		return g.fail(w, r, v, err)
 	}
 	if below, asked := strings.CutPrefix(name, "auth/"); asked {
 		if query := originalURL(r).RawQuery; query != "" {

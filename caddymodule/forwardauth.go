@@ -55,7 +55,7 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 			fmt.Errorf("%.64q may be an endpoint of the gate or not", asked.RequestURI)))
 	}
 	v.asked = true
-	v.answersOnly = below != "" || r.URL.Query().Get("login") != "redirect"
+	v.answersOnly = v.answersOnly || below != "" || r.URL.Query().Get("login") != "redirect"
 	w.Header().Set(loginHeader, v.loginURL(v.policy().OwnTarget(asked.RequestURI)))
 	for _, gate := range slices.Backward(behind) {
 		next := pass

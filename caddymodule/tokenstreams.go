@@ -25,13 +25,13 @@ type watch interface {
 	Stop()
 }
 
-// watch begins to watch a request that was judged just now. onCut, if it is not nil, is
-// called when the request is cut: for what does not look at its context.
-func (v *visit) watch(r *http.Request, onCut func()) watch {
+// watch begins to watch a request that was judged just now. The writes of answer, if it
+// is not nil, fail when the request is cut: for what does not look at its context.
+func (v *visit) watch(r *http.Request, answer http.ResponseWriter) watch {
 	if v.brought == nil {
-		return v.gate.sessions.Watch(r.Context(), v.live, onCut)
+		return v.gate.sessions.Watch(r.Context(), v.live, answer)
 	}
-	return watchToken(r.Context(), v.tokenJudge(), onCut)
+	return watchToken(r.Context(), v.tokenJudge(), answer)
 }
 
 // tokenJudge tells whether the token of a request, which has passed, counts still: one
@@ -56,7 +56,7 @@ type tokenWatch struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	judge  func(context.Context) error
-	onCut  func()
+	answer http.ResponseWriter
 
 	mu    sync.Mutex
 	timer *time.Timer
@@ -64,8 +64,8 @@ type tokenWatch struct {
 
 // watchToken watches a request by what tells whether its token counts still. One that
 // is over before it is judged for the first time has cost a timer.
-func watchToken(ctx context.Context, judge func(context.Context) error, onCut func()) *tokenWatch {
-	w := &tokenWatch{judge: judge, onCut: onCut}
+func watchToken(ctx context.Context, judge func(context.Context) error, answer http.ResponseWriter) *tokenWatch {
+	w := &tokenWatch{judge: judge, answer: answer}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	w.arm()
 	return w
@@ -120,8 +120,8 @@ func (w *tokenWatch) cut(cause error) {
 		return
 	}
 	w.cancel(cause)
-	if w.onCut != nil {
-		w.onCut()
+	if w.answer != nil {
+		_ = http.NewResponseController(w.answer).SetWriteDeadline(time.Unix(1, 0)) // long ago
 	}
 }
 

@@ -120,6 +120,7 @@ type Live struct {
 	scope   Scope
 	ring    *seal.Ring
 	used    time.Time // the last use that was noted
+	watch   Watch     // of the request
 }
 
 // Session returns the session, which requests share: it must not be changed.

@@ -36,7 +36,8 @@ func (m *Manager) recent(cookie *opened) *seen {
 // uses is asked each time.
 func (m *Manager) saw(cookie *opened, last seen) {
 	if m.server != nil && m.state.feed() != nil {
-		cookie.seen.Store(&last)
+		kept := last // on the heap only here
+		cookie.seen.Store(&kept)
 	}
 }
 
