@@ -196,16 +196,23 @@ func (g *Gate) verifyToken(r *http.Request, v *visit, b *brought) (*caller, erro
 		return nil, asTokenProblem(err)
 	}
 	b.token = token
-	if err := authflow.CheckTokenUse(token, g.tokenUse(r, v, b)); err != nil {
-		return nil, asTokenProblem(err)
-	}
-	if g.bearer.bound && token.KeyThumbprint == "" && token.CertificateThumbprint == "" {
+	if isBound(token) || !strings.EqualFold(b.scheme, authflow.TokenTypeBearer) {
+		err = authflow.CheckTokenUse(token, g.tokenUse(r, v, b))
+	} else if g.bearer.bound {
 		return nil, tokenProblem(authflow.NoLogin, authflow.ReasonTokenBinding, "invalid_token", errors.New("bound to nothing, and require_bound"))
+	}
+	if err != nil {
+		return nil, asTokenProblem(err)
 	}
 	if err := g.checkScopes(token.Scopes); err != nil {
 		return nil, err
 	}
 	return token.Prepared.(*caller), nil
+}
+
+// isBound reports that a token counts only beside what it is bound to.
+func isBound(t *authflow.AccessToken) bool {
+	return t.KeyThumbprint != "" || t.CertificateThumbprint != ""
 }
 
 // checkScopes holds a token to the scopes that the site asks of all (RFC 6750 3.1).
@@ -221,7 +228,7 @@ func (g *Gate) checkScopes(scopes []string) error {
 // toForward is what `forward` sends of a request with an access token: the token
 // itself, unless it is bound and of no use to anybody else.
 func (b *brought) toForward(word string) secret.String {
-	if word != accessToken || b.token != nil && (b.token.KeyThumbprint != "" || b.token.CertificateThumbprint != "") {
+	if word != accessToken || b.token != nil && isBound(b.token) {
 		return secret.String{}
 	}
 	return b.raw
@@ -282,7 +289,13 @@ func (g *Gate) callerOf(b *bearer, t *authflow.AccessToken) (*caller, error) {
 
 // without returns what of all is not among some.
 func without(all, some []string) []string {
-	return slices.DeleteFunc(slices.Clone(all), func(value string) bool { return slices.Contains(some, value) })
+	var rest []string
+	for _, value := range all {
+		if !slices.Contains(some, value) {
+			rest = append(rest, value)
+		}
+	}
+	return rest
 }
 
 // scopeProblem says which scopes would have helped, where the rules that refused a
