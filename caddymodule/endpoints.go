@@ -21,10 +21,11 @@ import (
 // browser sent it: a rewrite does not move them.
 func (g *Gate) endpoint(r *http.Request) (string, bool) {
 	u := originalURL(r)
-	if below, ours := strings.CutPrefix(u.EscapedPath(), resourceMetadataPath); ours && g.bearer != nil && (below == "" || below[0] == '/') {
+	escaped := u.EscapedPath()
+	if below, ours := strings.CutPrefix(escaped, resourceMetadataPath); ours && g.bearer != nil && (below == "" || below[0] == '/') {
 		return resourceMetadataPath + below, true
 	}
-	if below, ours := strings.CutPrefix(u.EscapedPath(), g.basePath+"/auth/"); ours {
+	if below, ours := strings.CutPrefix(escaped, g.basePath+"/auth/"); ours {
 		return "auth/" + below, true // of the request that is asked about, byte for byte
 	}
 	name, ours := strings.CutPrefix(u.Path, g.basePath+"/")
