@@ -31,8 +31,9 @@ type visit struct {
 	authenticated bool            // basic_auth has passed somebody before us
 
 	// Who wants to know.
-	asked       bool // another proxy asks about a request, and has its body
-	answersOnly bool // who asks can do nothing with a redirect
+	asked       bool     // another proxy asks about a request, and has its body
+	askedURL    []string // the X-Original-Url that it may have sent
+	answersOnly bool     // who asks can do nothing with a redirect
 
 	// The session, once somebody has asked for it.
 	live    *session.Live
@@ -64,7 +65,8 @@ func (g *Gate) receive(r *http.Request) (*visit, error) {
 		return v, nil
 	}
 	v := &visit{gate: g, cookies: g.cookies.Cut(r.Header), clean: g.names}
-	tokenErr := v.readToken(r) // before its headers are cleared: `forward` may send another in them
+	v.askedURL = r.Header["X-Original-Url"]
+	tokenErr := v.readToken(r) // before what it stands in is cleared: `forward` may send another there
 	clearIdentity(r, g.names)
 	reduceConnection(r.Header)
 	caddyhttp.SetVar(r.Context(), visitVar, v)
