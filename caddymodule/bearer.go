@@ -94,6 +94,7 @@ func resolveAll(word string, raw []string) ([]string, error) {
 type brought struct {
 	scheme string
 	raw    secret.String
+	proofs []string // of possession: its DPoP headers
 
 	sorted, isOwn bool // whether it is to be judged as one of our own
 
@@ -107,11 +108,11 @@ type brought struct {
 // header, and nowhere else (RFC 6750 2). A request that brings one is judged by it
 // alone.
 func (v *visit) readToken(r *http.Request) error {
-	if v.gate.bearer == nil || v.brought != nil {
+	if v.gate.bearer == nil {
 		return nil
 	}
-	v.answersOnly = v.answersOnly || v.gate.bearer.only
-	lines := v.sent.authorization
+	v.answersOnly = v.gate.bearer.only
+	lines := r.Header["Authorization"]
 	at := slices.IndexFunc(lines, func(line string) bool {
 		scheme, _, _ := strings.Cut(line, " ")
 		return strings.EqualFold(scheme, authflow.TokenTypeBearer) || strings.EqualFold(scheme, authflow.TokenTypeDPoP)
@@ -121,7 +122,7 @@ func (v *visit) readToken(r *http.Request) error {
 	}
 	scheme, token, _ := strings.Cut(lines[at], " ")
 	token = strings.Trim(token, " ")
-	v.brought = &brought{scheme: scheme, raw: secret.New(token)}
+	v.brought = &brought{scheme: scheme, raw: secret.New(token), proofs: r.Header["Dpop"]}
 	v.answersOnly = true
 	query := originalURL(r).RawQuery
 	switch {
@@ -148,23 +149,26 @@ func isToken68(text string) bool {
 
 // checkToken answers who is calling by an access token: verified, for this site,
 // used as it is bound, with the scopes that the site asks of all.
-func (g *Gate) checkToken(r *http.Request, v *visit, needed stepUp) (*identity, error) {
+func (g *Gate) checkToken(r *http.Request, v *visit, needed stepUp) (identity, error) {
+	if err := v.checkHost(r); err != nil {
+		return identity{}, err
+	}
 	who, err := v.openToken(r)
 	if err != nil {
-		return nil, err
+		return identity{}, err
 	}
 	if !slices.ContainsFunc(g.speakers, who.issuer.same) {
-		return nil, tokenProblem(authflow.NoLogin, ReasonOtherProvider, "invalid_token", fmt.Errorf("tokens of %s do not count here", who.session.Issuer))
+		return identity{}, tokenProblem(authflow.NoLogin, ReasonOtherProvider, "invalid_token", fmt.Errorf("tokens of %s do not count here", who.session.Issuer))
 	}
 	if !v.bringsOwn() && !v.isFor(r, v.brought.token.Audiences) { // one of our own is for the whole site
-		return nil, tokenProblem(authflow.NoLogin, authflow.ReasonAudMismatch, "invalid_token", fmt.Errorf("it is for %q, not for this path", v.brought.token.Audiences))
+		return identity{}, tokenProblem(authflow.NoLogin, authflow.ReasonAudMismatch, "invalid_token", fmt.Errorf("it is for %q, not for this path", v.brought.token.Audiences))
 	}
-	id := &identity{session: who.session, provider: who.issuer, prefixed: len(v.gate.speakers) > 1}
-	if err := g.admit(r, v, id); err != nil {
-		return nil, g.scopeProblem(err, who)
+	id := identity{session: who.session, provider: who.issuer, prefixed: len(v.gate.speakers) > 1}
+	if err := g.admit(r, id); err != nil {
+		return identity{}, g.scopeProblem(err, who)
 	}
-	if err := needed.check(who.session, g.now()); err != nil {
-		return nil, err
+	if err := needed.check(who.session, g.now); err != nil {
+		return identity{}, err
 	}
 	return id, nil
 }
@@ -192,16 +196,23 @@ func (g *Gate) verifyToken(r *http.Request, v *visit, b *brought) (*caller, erro
 		return nil, asTokenProblem(err)
 	}
 	b.token = token
-	if err := authflow.CheckTokenUse(token, g.tokenUse(r, v, b)); err != nil {
-		return nil, asTokenProblem(err)
-	}
-	if g.bearer.bound && token.KeyThumbprint == "" && token.CertificateThumbprint == "" {
+	if isBound(token) || !strings.EqualFold(b.scheme, authflow.TokenTypeBearer) {
+		err = authflow.CheckTokenUse(token, g.tokenUse(r, v, b))
+	} else if g.bearer.bound {
 		return nil, tokenProblem(authflow.NoLogin, authflow.ReasonTokenBinding, "invalid_token", errors.New("bound to nothing, and require_bound"))
+	}
+	if err != nil {
+		return nil, asTokenProblem(err)
 	}
 	if err := g.checkScopes(token.Scopes); err != nil {
 		return nil, err
 	}
 	return token.Prepared.(*caller), nil
+}
+
+// isBound reports that a token counts only beside what it is bound to.
+func isBound(t *authflow.AccessToken) bool {
+	return t.KeyThumbprint != "" || t.CertificateThumbprint != ""
 }
 
 // checkScopes holds a token to the scopes that the site asks of all (RFC 6750 3.1).
@@ -217,7 +228,7 @@ func (g *Gate) checkScopes(scopes []string) error {
 // toForward is what `forward` sends of a request with an access token: the token
 // itself, unless it is bound and of no use to anybody else.
 func (b *brought) toForward(word string) secret.String {
-	if word != accessToken || b.token != nil && (b.token.KeyThumbprint != "" || b.token.CertificateThumbprint != "") {
+	if word != accessToken || b.token != nil && isBound(b.token) {
 		return secret.String{}
 	}
 	return b.raw
@@ -227,7 +238,7 @@ func (b *brought) toForward(word string) secret.String {
 func (g *Gate) tokenUse(r *http.Request, v *visit, b *brought) authflow.TokenUse {
 	return authflow.TokenUse{
 		Scheme: b.scheme, Token: b.raw, Method: originalMethod(r),
-		URL: v.origin.String() + originalURL(r).EscapedPath(), Proofs: v.sent.proofs,
+		URL: v.origin.String() + originalURL(r).EscapedPath(), Proofs: b.proofs,
 		Certificate: clientCertificate(r), Now: g.now(),
 		UseOnce: func(id string, until time.Time) error {
 			err := g.state.UseOnce(r.Context(), "dpop proof", id, until)
@@ -277,7 +288,13 @@ func (g *Gate) callerOf(b *bearer, t *authflow.AccessToken) (*caller, error) {
 
 // without returns what of all is not among some.
 func without(all, some []string) []string {
-	return slices.DeleteFunc(slices.Clone(all), func(value string) bool { return slices.Contains(some, value) })
+	var rest []string
+	for _, value := range all {
+		if !slices.Contains(some, value) {
+			rest = append(rest, value)
+		}
+	}
+	return rest
 }
 
 // scopeProblem says which scopes would have helped, where the rules that refused a

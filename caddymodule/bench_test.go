@@ -72,7 +72,7 @@ func newBenched(tb testing.TB, store string, groups, filler int) *benched {
 	return b
 }
 
-// requests are so many that have come in at Caddy.
+// requests are so many that have come in at Caddy, with the headers of a browser.
 func (b *benched) requests(count int) []*http.Request {
 	all := make([]*http.Request, count)
 	for i := range all {
@@ -81,7 +81,8 @@ func (b *benched) requests(count int) []*http.Request {
 		r.Header = http.Header{
 			"User-Agent": {"Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101"}, "Accept": {"text/html"}, "Accept-Encoding": {"gzip"},
 			"Accept-Language": {"en"}, "Sec-Fetch-Site": {"same-origin"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"document"},
-			"Cookie": {b.cookie},
+			"Sec-Fetch-User": {"?1"}, "Upgrade-Insecure-Requests": {"1"}, "Sec-Ch-Ua": {`"Chromium";v="140"`}, "Sec-Ch-Ua-Mobile": {"?0"},
+			"Sec-Ch-Ua-Platform": {`"Linux"`}, "Connection": {"keep-alive"}, "Cache-Control": {"max-age=0"}, "Cookie": {b.cookie},
 		}
 		all[i] = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), b.server)
 	}
@@ -137,8 +138,9 @@ func BenchmarkServeHTTP(b *testing.B) {
 	}
 }
 
-// The gate makes at most two heap allocations for each header that it sets, and ten more. Times differ from run to run;
-// this does not.
+// The gate makes eight heap allocations, however many groups there are: the visit with answer and identity, our cookies,
+// the session with its watch, the context and what cancels it, the placeholders, the values of the headers, and the list
+// of the groups among them. Times differ from run to run; this does not.
 func TestAllocationBudget(t *testing.T) {
 	for _, tt := range benchTable {
 		t.Run(tt.name, func(t *testing.T) {
@@ -155,8 +157,8 @@ func TestAllocationBudget(t *testing.T) {
 			if next.passed != runs+1 {
 				t.Fatalf("%d of %d came through", next.passed, runs+1)
 			}
-			if budget := float64(2*len(bench.gate.identityHeaders) + 10); got > budget {
-				t.Errorf("%v allocations a request, at most %v", got, budget)
+			if got > 8 {
+				t.Errorf("%v allocations a request, at most 8", got)
 			}
 		})
 	}
@@ -186,7 +188,7 @@ func BenchmarkSteps(b *testing.B) {
 			{"clear", func() error { clearIdentity(r, g.names); reduceConnection(r.Header); return nil }},
 			{"origin", func() error { _, _, _ = g.browserOrigin(r); return nil }},
 			{"refresh", func() error { return g.renew(r, v, g.providers[0]) }},
-			{"rules", func() error { return g.admit(r, v, who) }},
+			{"rules", func() error { return g.admit(r, *who) }},
 			{"identity", func() error { g.setIdentity(r, who); return nil }},
 			{"private", func() error { makePrivate(http.Header{}); return nil }},
 		}

@@ -21,10 +21,11 @@ import (
 // browser sent it: a rewrite does not move them.
 func (g *Gate) endpoint(r *http.Request) (string, bool) {
 	u := originalURL(r)
-	if below, ours := strings.CutPrefix(u.EscapedPath(), resourceMetadataPath); ours && g.bearer != nil && (below == "" || below[0] == '/') {
+	escaped := u.EscapedPath()
+	if below, ours := strings.CutPrefix(escaped, resourceMetadataPath); ours && g.bearer != nil && (below == "" || below[0] == '/') {
 		return resourceMetadataPath + below, true
 	}
-	if below, ours := strings.CutPrefix(u.EscapedPath(), g.basePath+"/auth/"); ours {
+	if below, ours := strings.CutPrefix(escaped, g.basePath+"/auth/"); ours {
 		return "auth/" + below, true // of the request that is asked about, byte for byte
 	}
 	name, ours := strings.CutPrefix(u.Path, g.basePath+"/")
@@ -35,8 +36,8 @@ func (g *Gate) endpoint(r *http.Request) (string, bool) {
 // those work that users of oauth2-proxy have in bookmarks and provider settings.
 func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, name string) error {
 	noStore(w.Header())
-	if v.hostProblem != nil && name != "ping" {
-		return g.fail(w, r, v, v.hostProblem)
+	if err := v.checkHost(r); err != nil && name != "ping" {
+		return g.fail(w, r, v, err)
 	}
 	if below, asked := strings.CutPrefix(name, "auth/"); asked {
 		if query := originalURL(r).RawQuery; query != "" {

@@ -141,7 +141,7 @@ func sessionProblem(err error) *authflow.Error {
 // fail answers a request with an error: logged once, and shown as page or JSON,
 // or left to Caddy's handle_errors.
 func (g *Gate) fail(w http.ResponseWriter, r *http.Request, v *visit, err error) error {
-	v.deciding = false
+	v.decided = true
 	p := asProblem(err)
 	result, known := outcomes[p.Kind]
 	if !known {

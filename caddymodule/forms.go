@@ -302,7 +302,7 @@ func (g *Gate) returnedForm(w http.ResponseWriter, r *http.Request, v *visit) (*
 		return r, nil
 	}
 	g.logger.Info("a form is sent again after the sign-in", zap.String("subject", s.Subject), zap.String("path", originalURL(r).Path))
-	v.replayed = true
+	v.answer.ofForm = true
 	return form.request(r), nil
 }
 

@@ -171,10 +171,14 @@ func tokenOf(s *session.Session, token string) secret.String {
 	return s.AccessToken
 }
 
-// forward sends the session's tokens to the upstream, in place of what an earlier
+// forward sends the tokens of who passed to the upstream, in place of what an earlier
 // gate has sent under the same names. An access token that is bound to a key goes
 // with its proof, or not at all: the transport sends it.
-func (g *Gate) forward(r *http.Request, v *visit, who *identity) error {
+func (g *Gate) forward(r *http.Request, v *visit) error {
+	who := &v.identity
+	if who.isNobody() {
+		return nil
+	}
 	s := who.session
 	var held []string
 	v.unbind(g.own)

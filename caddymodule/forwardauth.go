@@ -59,7 +59,7 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 			fmt.Errorf("%.64q may be an endpoint of the gate or not", asked.RequestURI)))
 	}
 	v.asked = true
-	v.answersOnly = below != "" || r.URL.Query().Get("login") != "redirect"
+	v.answersOnly = v.answersOnly || below != "" || r.URL.Query().Get("login") != "redirect"
 	pass = g.narrow(v, wanted, pass)
 	w.Header().Set(loginHeader, v.loginURL(v.policy().OwnTarget(asked.RequestURI)))
 	for _, gate := range slices.Backward(behind) {
@@ -73,7 +73,7 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 // have got it. Nobody but a proxy that Caddy trusts is believed; where rules depend
 // on what a request is, it has to be told (SEC-04, SEC-10).
 func askedAbout(w http.ResponseWriter, r *http.Request, v *visit, below string, gates []*Gate) (*http.Request, error) {
-	told, err := originalRequest(r, v.sent.originalURL, below)
+	told, err := originalRequest(r, v.askedURL, below)
 	if err != nil {
 		return nil, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err)
 	}

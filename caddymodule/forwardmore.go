@@ -49,12 +49,12 @@ func (g *Gate) narrow(v *visit, wanted map[string][]string, pass caddyhttp.Handl
 		return pass
 	}
 	return caddyhttp.HandlerFunc(func(w http.ResponseWriter, asked *http.Request) error {
-		if v.identity == nil {
+		if v.identity.isNobody() {
 			return g.fail(w, asked, v, problem(authflow.NoLogin, ReasonNoSession, "Please sign in.", errors.New("the question is about somebody who is signed in")))
 		}
 		for claim, accepted := range wanted {
 			if !v.identity.has(claim, accepted, false) {
-				return g.fail(w, asked, v, g.denied(v, v.identity, ReasonDenied, "Your account may not open this page."))
+				return g.fail(w, asked, v, v.identity.denied(ReasonDenied, "Your account may not open this page."))
 			}
 		}
 		return pass.ServeHTTP(w, asked)

@@ -66,13 +66,11 @@ func (*Gate) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.gatehouse", New: func() caddy.Module { return new(Gate) }}
 }
 
-// ServeHTTP is the whole of what happens to a request.
+// ServeHTTP is the whole of what happens to a request. Whatever becomes of it, it is
+// cleaned first.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	v, err := g.receive(r)
 	if err != nil {
-		return g.fail(w, r, v, err)
-	}
-	if err := v.readToken(r); err != nil {
 		return g.fail(w, r, v, err)
 	}
 	if v.gate == g {
@@ -83,70 +81,85 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 			return g.fail(w, r, v, err)
 		}
 	}
-	open, err := g.isOpen(r)
-	if err != nil {
+	public, err := g.isPublic(r)
+	switch {
+	case err != nil:
 		return g.fail(w, r, v, err)
-	}
-	if g.Preflight == "pass" && v.brought == nil && isPreflight(r) {
-		v.identify(r, g, nil)
-		return g.pass(w, r, v, nil, next, false)
-	}
-	if open && v.gate != g {
+	case g.Preflight == "pass" && v.brought == nil && isPreflight(r):
+		v.identify(r, g, identity{})
+		return g.pass(w, r, v, next)
+	case !public:
+		return g.serveProtected(w, r, v, next)
+	case v.gate == g:
+		return g.servePublic(w, r, v, next)
+	default:
 		return next.ServeHTTP(w, r) // what the outermost has said of it stands
 	}
+}
+
+// serveProtected lets a request pass only as somebody who may: its errors end here.
+func (g *Gate) serveProtected(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
 	needed, err := g.required(r, v.stepUp)
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}
-	if !open {
-		v.stepUp = needed
-		if err := v.demand(g); err != nil {
-			return g.fail(w, r, v, err)
-		}
+	v.stepUp = needed
+	if err := v.demand(g); err != nil {
+		return g.fail(w, r, v, err)
 	}
-	who, err := g.check(r, v, open, needed)
-	v.answer.unguard()
-	delivered, failed := v.deliver(w)
+	who, err := g.checkProtected(r, v)
+	failed := v.deliver(w, r)
 	switch {
 	case failed != nil:
 		return g.fail(w, r, v, failed)
-	case err != nil && !open && !g.passesAsNobody(v, err):
+	case err != nil && !g.passesAsNobody(v, err):
 		return g.refuse(w, r, v, err)
 	case err == nil && isEarly(r) && !isSafe(r.Method):
 		return tooEarly()
 	}
 	v.identify(r, g, who)
 	v.giveNonce(w, r)
-	if who != nil && !open {
-		if err := g.forward(r, v, who); err != nil {
-			return g.fail(w, r, v, err)
-		}
+	if err := g.forward(r, v); err != nil {
+		return g.fail(w, r, v, err)
 	}
-	return g.pass(w, r, v, who, next, delivered || who != nil && v.gate.PrivateResponses != "off")
+	return g.pass(w, r, v, next)
+}
+
+// servePublic lets a request pass as whoever is there, and be it nobody.
+func (g *Gate) servePublic(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
+	needed, err := g.required(r, v.stepUp)
+	if err != nil {
+		return g.fail(w, r, v, err)
+	}
+	who, err := g.checkPublic(r, v, needed)
+	failed := v.deliver(w, r)
+	switch {
+	case failed != nil:
+		return g.fail(w, r, v, failed)
+	case err == nil && isEarly(r) && !isSafe(r.Method):
+		return tooEarly()
+	}
+	v.identify(r, g, who)
+	v.giveNonce(w, r)
+	return g.pass(w, r, v, next)
 }
 
 // pass sends a request on, and sees to what comes back.
-func (g *Gate) pass(w http.ResponseWriter, r *http.Request, v *visit, who *identity, next caddyhttp.Handler, private bool) error {
-	if v.answer == nil {
-		v.answer = newPrivateWriter(w)
-		w = v.answer
+func (g *Gate) pass(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
+	if v.answer.ResponseWriter == nil {
+		v.answer.ResponseWriter = w
+		w = &v.answer
 	}
 	v.answer.guard(v.gate)
-	if v.delivered && v.answer.late == nil {
-		v.answer.late = func(w http.ResponseWriter) {
-			if v.live != nil {
-				_ = v.gate.sessions.DeliverAgain(r.Context(), w, v.live, v.scope()) // its next request learns why
-			}
-		}
+	if !v.identity.isNobody() && v.gate.PrivateResponses != "off" {
+		v.answer.private = true
 	}
-	v.answer.private = v.answer.private || private
-	v.answer.ofForm = v.replayed
-	return g.handOn(w, r, v, who, next)
+	return g.handOn(w, r, v, next)
 }
 
-// isOpen reports whether a request needs no sign-in: the user's matcher takes
+// isPublic reports whether a request needs no sign-in: the user's matcher takes
 // none of its readings, or public paths take all of them.
-func (g *Gate) isOpen(r *http.Request) (bool, error) {
+func (g *Gate) isPublic(r *http.Request) (bool, error) {
 	if len(g.matchers) == 0 && len(g.public) == 0 {
 		return false, nil
 	}
@@ -173,13 +186,49 @@ func (g *Gate) isOpen(r *http.Request) (bool, error) {
 	return !protected || public, nil
 }
 
-// check answers who is calling, or why the request may not pass as anybody.
-func (g *Gate) check(r *http.Request, v *visit, open bool, needed stepUp) (*identity, error) {
-	if err := v.hostProblem; err != nil {
-		return nil, err
+// checkProtected answers who is calling a protected path, or why the request may not
+// pass as anybody.
+func (g *Gate) checkProtected(r *http.Request, v *visit) (identity, error) {
+	if v.brought != nil {
+		return g.checkToken(r, v, v.stepUp)
 	}
+	p, err := g.openSession(r, v)
+	if err != nil {
+		return identity{}, err
+	}
+	if err := g.renew(r, v, p); err != nil {
+		return identity{}, err
+	}
+	s := v.live.Session()
+	if err := g.hasClaims(p, s); err != nil {
+		return identity{}, err
+	}
+	if err := g.checkTokens(s); err != nil {
+		return identity{}, err
+	}
+	return g.checkSession(r, v, p, v.stepUp)
+}
+
+// checkPublic answers who is calling a public path. A session is taken as it is there:
+// one that is due for a refresh waits for a path that needs it.
+func (g *Gate) checkPublic(r *http.Request, v *visit, needed stepUp) (identity, error) {
 	if v.brought != nil {
 		return g.checkToken(r, v, needed)
+	}
+	p, err := g.openSession(r, v)
+	if err != nil {
+		return identity{}, err
+	}
+	if err := g.hasClaims(p, v.live.Session()); err != nil {
+		return identity{}, err
+	}
+	return g.checkSession(r, v, p, needed)
+}
+
+// openSession opens the session of a request, and finds its provider.
+func (g *Gate) openSession(r *http.Request, v *visit) (*provider, error) {
+	if err := v.checkHost(r); err != nil {
+		return nil, err
 	}
 	if !v.takesSessions() {
 		return nil, tokensOnly()
@@ -188,35 +237,21 @@ func (g *Gate) check(r *http.Request, v *visit, open bool, needed stepUp) (*iden
 	if err != nil {
 		return nil, err
 	}
-	provider, err := g.providerOf(live.Session())
-	if err != nil {
-		return nil, err
-	}
-	if !open {
-		if err := g.renew(r, v, provider); err != nil {
-			return nil, err
-		}
+	return g.providerOf(live.Session())
+}
+
+// checkSession answers who is calling by a session that says all that is needed.
+func (g *Gate) checkSession(r *http.Request, v *visit, p *provider, needed stepUp) (identity, error) {
+	if err := g.crossOrigin(r, v.origin); err != nil {
+		return identity{}, err
 	}
 	s := v.live.Session()
-	if err := g.hasClaims(provider, s); err != nil {
-		return nil, err
+	who := identity{session: s, provider: p, prefixed: len(v.gate.speakers) > 1}
+	if err := g.admit(r, who); err != nil {
+		return identity{}, err
 	}
-	if !open {
-		if err := g.checkTokens(s); err != nil {
-			return nil, err
-		}
-	}
-	if err := g.crossOrigin(r, v.origin); err != nil {
-		return nil, err
-	}
-	who := &identity{session: s, provider: provider, prefixed: len(v.gate.speakers) > 1}
-	if err := g.admit(r, v, who); err != nil {
-		return nil, err
-	}
-	if needed.acr != nil || needed.maxAge != 0 {
-		if err := needed.check(s, g.now()); err != nil {
-			return nil, err
-		}
+	if err := needed.check(s, g.now); err != nil {
+		return identity{}, err
 	}
 	return who, nil
 }
@@ -248,14 +283,14 @@ func (g *Gate) hasClaims(p *provider, s *session.Session) error {
 }
 
 // admit judges an identity by the rules.
-func (g *Gate) admit(r *http.Request, v *visit, who *identity) error {
+func (g *Gate) admit(r *http.Request, who identity) error {
 	if who.user() == "" {
 		if who.provider.userClaim == "email" && scalar(who.claim("email")) != "" {
-			return g.denied(v, who, ReasonEmailUnverified, "Your e-mail address is not verified by the provider.")
+			return who.denied(ReasonEmailUnverified, "Your e-mail address is not verified by the provider.")
 		}
-		return g.denied(v, who, ReasonUserMissing, "The provider did not tell the name that this site knows you by.")
+		return who.denied(ReasonUserMissing, "The provider did not tell the name that this site knows you by.")
 	}
-	passes, err := g.judge(r, who)
+	passes, err := g.judge(r, &who)
 	if err != nil {
 		return matcherFailed(err)
 	}
@@ -267,14 +302,18 @@ func (g *Gate) admit(r *http.Request, v *visit, who *identity) error {
 			zap.String("user", who.user()), zap.String("path", originalURL(r).Path))
 		return nil
 	}
-	return g.denied(v, who, ReasonDenied, "Your account may not open this page.")
+	return who.denied(ReasonDenied, "Your account may not open this page.")
 }
 
-// denied remembers who was refused, for the page that says so.
-func (g *Gate) denied(v *visit, who *identity, reason authflow.Reason, public string) error {
-	v.refused = who
-	return problem(authflow.Denied, reason, public, fmt.Errorf("user %q of %s", who.user(), who.session.Issuer))
+// refused is the error of who may not pass: the page that says so tells who that is.
+type refused struct{ identity }
+
+func (id *identity) denied(reason authflow.Reason, public string) error {
+	return problem(authflow.Denied, reason, public, &refused{*id})
 }
+
+// Error implements error.
+func (e *refused) Error() string { return fmt.Sprintf("user %q of %s", e.user(), e.session.Issuer) }
 
 // passesAsNobody reports an error that means nobody is signed in, where that is no
 // reason to stop (unauthenticated pass). A session that is there and too weak is one,

@@ -157,7 +157,7 @@ func reduceConnection(h http.Header) {
 	delete(h, "Http2-Settings")
 	delete(h, "Proxy-Connection")
 	lines, given := h["Connection"]
-	if !given {
+	if !given || len(lines) == 1 && (lines[0] == "keep-alive" || lines[0] == "close") {
 		return
 	}
 	var kept []string

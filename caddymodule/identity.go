@@ -13,7 +13,8 @@ import (
 )
 
 // identity is who is signed in, as rules, placeholders and the upstream see it.
-// It is made from a session that has passed every check, and never changes.
+// It is made from a session that has passed every check, and never changes; the zero
+// value is nobody.
 type identity struct {
 	session  *session.Session
 	provider *provider
@@ -22,6 +23,8 @@ type identity struct {
 	// provider makes them somebody at another.
 	prefixed bool
 }
+
+func (id *identity) isNobody() bool { return id.session == nil }
 
 // unlearned stands in a session for a claim that the provider has and we could
 // not learn, such as groups that were too many for a token. As an object it has no

@@ -69,16 +69,16 @@ func (m *MatchSession) MatchWithError(r *http.Request) (bool, error) {
 		})
 		return false, nil
 	}
-	if v.deciding {
+	if !v.decided {
 		return false, errors.New("the matcher gatehouse was asked before any gatehouse directive has let the request pass: what it protects cannot depend on who is signed in (write allow or deny)")
 	}
-	if v.identity == nil {
+	if v.identity.isNobody() {
 		return false, nil
 	}
 	if err := v.gate.checkProviderOf(m.rule); err != nil {
 		return false, matcherFailed(err)
 	}
-	return m.rule.fits(v.identity, false), nil
+	return m.rule.fits(&v.identity, false), nil
 }
 
 // UnmarshalCaddyfile reads the matcher. Syntax:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"embed"
+	"errors"
 	"fmt"
 	"html/template"
 	"io/fs"
@@ -171,6 +172,7 @@ func (g *Gate) errorPage(w http.ResponseWriter, r *http.Request, v *visit, statu
 	if e.Reason == authflow.ReasonProviderDenied {
 		p.Title = "Not signed in"
 	}
+	who, isRefused := errors.AsType[*refused](e)
 	again, retry := "/", "/"
 	name, ours := g.endpoint(r)
 	// A POST of another site brings people here too: form_post, OIDC Core 4.
@@ -187,10 +189,10 @@ func (g *Gate) errorPage(w http.ResponseWriter, r *http.Request, v *visit, statu
 	switch {
 	case e.Reason == ReasonKeysNotShared:
 		p.SignOut = v.endpoint("logout")
-	case v.refused != nil:
-		p.User, p.Email = v.refused.user(), v.refused.email()
+	case isRefused:
+		p.User, p.Email = who.user(), who.email()
 		if p.User == "" {
-			p.User = v.refused.session.Subject
+			p.User = who.session.Subject
 		}
 		p.Another = v.anotherURL(again)
 		p.SignOut = v.endpoint("logout")

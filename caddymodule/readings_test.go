@@ -109,7 +109,7 @@ func TestPathsThatServersReadAsProtected(t *testing.T) {
 		r.URL, r.RequestURI = u, target
 		*originalURL(r) = *u
 		for name, g := range gates {
-			open, err := g.isOpen(r)
+			open, err := g.isPublic(r)
 			if problem := asProblem(err); err != nil && problem.Reason == ReasonPathRefused && errors.Is(err, errCountless) {
 				countless++
 				continue
@@ -164,11 +164,11 @@ func TestCountlessReadings(t *testing.T) {
 		"matcher": {matchers: caddyhttp.MatcherSets{{caddyhttp.MatchPath{"/admin/*"}}}},
 		"public":  {public: caddyhttp.MatchPath{"/*"}},
 	} {
-		if open, err := g.isOpen(r); open || !errors.Is(err, errCountless) || asProblem(err).Reason != ReasonPathRefused {
+		if open, err := g.isPublic(r); open || !errors.Is(err, errCountless) || asProblem(err).Reason != ReasonPathRefused {
 			t.Errorf("%s: open %v, %v", name, open, err)
 		}
 	}
-	if open, err := new(Gate).isOpen(r); open || err != nil {
+	if open, err := new(Gate).isPublic(r); open || err != nil {
 		t.Errorf("no rules: open %v, %v", open, err)
 	}
 	if passes, err := (&Gate{rulesMatch: true}).judge(r, someone(nil)); passes || !errors.Is(err, errCountless) {
@@ -232,7 +232,7 @@ func TestMethodThatAHeaderNames(t *testing.T) {
 			}
 		}
 		g := &Gate{matchers: caddyhttp.MatcherSets{own}}
-		if open, err := g.isOpen(r); err != nil || open == tt.denied {
+		if open, err := g.isPublic(r); err != nil || open == tt.denied {
 			t.Errorf("%s: a gate for the method: open %v, %v", tt.name, open, err)
 		}
 	}

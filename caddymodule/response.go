@@ -24,22 +24,14 @@ type privateWriter struct {
 	late func(http.ResponseWriter)
 }
 
-func newPrivateWriter(w http.ResponseWriter) *privateWriter {
-	return &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
-}
-
 // guard says that what stands there now gates have set, and the upstream will set
 // the rest.
 func (w *privateWriter) guard(g *Gate) {
 	w.guarded, w.own = g, slices.Clone(w.Header()["Set-Cookie"])
 }
 
-// unguard says that a gate may answer itself. There may be no answer yet.
-func (w *privateWriter) unguard() {
-	if w != nil {
-		w.guarded = nil
-	}
-}
+// unguard says that a gate may answer itself.
+func (w *privateWriter) unguard() { w.guarded = nil }
 
 // dropCookies takes out of an answer what would set cookies of ours and is not: the
 // upstream could sign somebody out, or hide a session behind another.

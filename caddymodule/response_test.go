@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 )
 
@@ -42,10 +43,14 @@ func TestMakePrivate(t *testing.T) {
 	}
 }
 
+func inPrivate(w http.ResponseWriter) *privateWriter {
+	return &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+}
+
 // An interim answer goes out as well, and some clients read cookies from it.
 func TestPrivateWriterGuardsEarlyHints(t *testing.T) {
 	answer := httptest.NewRecorder()
-	w := newPrivateWriter(&interim{ResponseRecorder: answer})
+	w := inPrivate(&interim{ResponseRecorder: answer})
 	w.guard(&Gate{logger: zap.NewNop()})
 	w.Header()["Set-Cookie"] = []string{"gatehouse=x", "theme=dark"}
 	w.WriteHeader(http.StatusEarlyHints)
@@ -80,7 +85,7 @@ func TestPrivateWriterSendsOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Cache-Control", "public, max-age=60")
-				answer := newPrivateWriter(w)
+				answer := inPrivate(w)
 				answer.private = true
 				if err := send(answer); err != nil {
 					t.Error(err)

@@ -105,7 +105,7 @@ func (g *Gate) required(r *http.Request, sum stepUp) (stepUp, error) {
 }
 
 // check holds a session to what the request asks for.
-func (s stepUp) check(of *session.Session, now time.Time) error {
+func (s stepUp) check(of *session.Session, now func() time.Time) error {
 	if s.acr != nil && !slices.Contains(s.acr, of.ACR) {
 		return s.problem(authflow.NoLogin, ReasonACRRequired, "This page needs a stronger sign-in.", fmt.Errorf("acr is %.64q, needed is one of %q", of.ACR, s.acr))
 	}
@@ -118,7 +118,7 @@ func (s stepUp) check(of *session.Session, now time.Time) error {
 	// The provider's clock may differ from ours, but only at the sign-in; what has
 	// gone by since then is counted by ours alone.
 	before := max(of.Created.Sub(of.AuthTime)-clockLeeway, 0)
-	if age := now.Sub(of.Created) + before; age > s.maxAge {
+	if age := now().Sub(of.Created) + before; age > s.maxAge {
 		return s.problem(authflow.NoLogin, ReasonAuthTooOld, "This page needs you to sign in again.", fmt.Errorf("signed in %s ago, needed are at most %s", age, s.maxAge))
 	}
 	return nil

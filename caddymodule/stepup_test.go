@@ -37,7 +37,7 @@ func TestStepUpCheck(t *testing.T) {
 			if tt.authTime >= 0 {
 				s.AuthTime = now.Add(-tt.authTime)
 			}
-			if got := authflow.ReasonOf(tt.needed.check(s, now)); got != tt.reason {
+			if got := authflow.ReasonOf(tt.needed.check(s, func() time.Time { return now })); got != tt.reason {
 				t.Errorf("reason %q, want %q", got, tt.reason)
 			}
 		})

@@ -13,9 +13,9 @@ import (
 )
 
 // handOn hands a request on, and watches what it began as long as it lasts.
-func (g *Gate) handOn(w http.ResponseWriter, r *http.Request, v *visit, who *identity, next caddyhttp.Handler) error {
+func (g *Gate) handOn(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
 	var err error
-	if who != nil && v.gate.Streams != "keep" && !v.watched {
+	if !v.identity.isNobody() && v.gate.Streams != "keep" && !v.watched {
 		err = g.serveWatched(w, r, v, next)
 	} else {
 		err = next.ServeHTTP(w, r)
@@ -32,12 +32,11 @@ func (g *Gate) handOn(w http.ResponseWriter, r *http.Request, v *visit, who *ide
 // WebSockets, event streams and downloads on every version of HTTP.
 func (g *Gate) serveWatched(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
 	v.watched = true
-	var onCut func()
-	if !isWebSocket(r) {
-		// A file that is sent, say, looks at no context: its next write fails.
-		onCut = func() { _ = http.NewResponseController(w).SetWriteDeadline(g.now()) }
+	answer := w // a file that is sent, say, looks at no context: its next write fails
+	if isWebSocket(r) {
+		answer = nil
 	}
-	watch := v.watch(r, onCut)
+	watch := v.watch(r, answer)
 	defer watch.Stop() // the proxy panics when it aborts an answer
 	defer func() {
 		if cut := watch.Cut(); cut != nil {
@@ -49,15 +48,18 @@ func (g *Gate) serveWatched(w http.ResponseWriter, r *http.Request, v *visit, ne
 				zap.String("request_id", requestID(r)), zap.String("host", r.Host), zap.String("path", originalURL(r).Path))
 		}
 	}()
-	watched := r.WithContext(watch.Context())
+	// In place: Caddy's placeholders read this request, not a copy of it.
+	sent := *r
+	defer func() { *r = sent }()
+	*r = *r.WithContext(watch.Context())
 	if !isWebSocket(r) {
-		return next.ServeHTTP(w, watched)
+		return next.ServeHTTP(w, r)
 	}
 	ws := &webSocketWriter{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
 		watch:                 watch, now: g.now, connect: r.Method == http.MethodConnect,
 	}
-	err := next.ServeHTTP(ws, watched)
+	err := next.ServeHTTP(ws, r)
 	ws.sayGoodbye()
 	return err
 }

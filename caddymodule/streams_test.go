@@ -3,7 +3,12 @@ package caddymodule
 import (
 	"bytes"
 	"encoding/binary"
+	"net/http"
+	"net/http/httptest"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // A close frame stands where the last frame has ended, once, and nowhere else: RFC 6455 5.2, 5.5.1.
@@ -57,5 +62,26 @@ func TestCloseFrame(t *testing.T) {
 	}
 	if closeFrame[1] != byte(len(closeFrame)-2) || binary.BigEndian.Uint16([]byte(closeFrame[2:])) != 1008 {
 		t.Errorf("the close frame is %q", closeFrame)
+	}
+}
+
+// What handlers behind the gate change of a request, Caddy's placeholders know; and who comes after them, such as
+// handle_errors, finds the request as it was, and not cancelled.
+func TestWatchedRequestIsCaddys(t *testing.T) {
+	bench := newBenched(t, "cookie", 1, 0)
+	r := bench.requests(1)[0]
+	next := caddyhttp.HandlerFunc(func(_ http.ResponseWriter, behind *http.Request) error {
+		behind.Method = http.MethodPut
+		repl := behind.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+		if method, _ := repl.GetString("http.request.method"); method != http.MethodPut {
+			t.Errorf("{http.request.method} is %s", method)
+		}
+		return nil
+	})
+	if err := bench.gate.ServeHTTP(httptest.NewRecorder(), r, next); err != nil {
+		t.Fatal(err)
+	}
+	if r.Method != http.MethodGet || r.Context().Err() != nil {
+		t.Errorf("left behind: %s, %v", r.Method, r.Context().Err())
 	}
 }

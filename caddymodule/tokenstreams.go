@@ -25,27 +25,29 @@ type watch interface {
 	Stop()
 }
 
-// watch begins to watch a request that was judged just now. onCut, if it is not nil, is
-// called when the request is cut: for what does not look at its context.
-func (v *visit) watch(r *http.Request, onCut func()) watch {
+// watch begins to watch a request that was judged just now. The writes of answer, if it
+// is not nil, fail when the request is cut: for what does not look at its context.
+func (v *visit) watch(r *http.Request, answer http.ResponseWriter) watch {
 	if v.brought == nil {
-		return v.gate.sessions.Watch(r.Context(), v.live, onCut)
+		return v.gate.sessions.Watch(r.Context(), v.live, answer)
 	}
-	return watchToken(r.Context(), v.tokenJudge(), onCut)
+	return watchToken(r.Context(), v, answer)
 }
 
-// tokenJudge tells whether the token of a request, which has passed, counts still: one
+// judgeToken tells whether the token of a request, which has passed, counts still: one
 // of our own as at its next use, one of a provider by its times alone. Whether the
 // provider has ended it meanwhile is not asked.
-func (v *visit) tokenJudge() func(context.Context) error {
-	g, b := v.gate, v.brought
-	if !v.bringsOwn() {
-		return func(context.Context) error { return b.token.CheckTime(g.now()) }
+func (v *visit) judgeToken(ctx context.Context) error {
+	if !v.brought.isOwn {
+		return v.brought.token.CheckTime(v.gate.now())
 	}
-	return func(ctx context.Context) error {
-		_, err := g.openOwnToken(ctx, v, b.raw)
-		return err
-	}
+	_, err := v.gate.openOwnToken(ctx, v, v.brought.raw)
+	return err
+}
+
+// tokenJudge tells whether a token counts still.
+type tokenJudge interface {
+	judgeToken(ctx context.Context) error
 }
 
 // errTokenOver is why a request was cut.
@@ -55,8 +57,8 @@ var errTokenOver = errors.New("the access token of the request is over")
 type tokenWatch struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	judge  func(context.Context) error
-	onCut  func()
+	judge  tokenJudge
+	answer http.ResponseWriter
 
 	mu    sync.Mutex
 	timer *time.Timer
@@ -64,8 +66,8 @@ type tokenWatch struct {
 
 // watchToken watches a request by what tells whether its token counts still. One that
 // is over before it is judged for the first time has cost a timer.
-func watchToken(ctx context.Context, judge func(context.Context) error, onCut func()) *tokenWatch {
-	w := &tokenWatch{judge: judge, onCut: onCut}
+func watchToken(ctx context.Context, judge tokenJudge, answer http.ResponseWriter) *tokenWatch {
+	w := &tokenWatch{judge: judge, answer: answer}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	w.arm()
 	return w
@@ -120,8 +122,8 @@ func (w *tokenWatch) cut(cause error) {
 		return
 	}
 	w.cancel(cause)
-	if w.onCut != nil {
-		w.onCut()
+	if w.answer != nil {
+		_ = http.NewResponseController(w.answer).SetWriteDeadline(time.Unix(1, 0)) // long ago
 	}
 }
 
@@ -132,5 +134,5 @@ func (w *tokenWatch) judged(ctx context.Context) (err error) {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	return w.judge(ctx)
+	return w.judge.judgeToken(ctx)
 }

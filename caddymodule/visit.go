@@ -21,45 +21,38 @@ const visitVar = "gatehouse.visit"
 // visit is what one request is to the gates that it passes: computed once, by the
 // outermost of them, which also decides endpoints, origin, session and pages.
 type visit struct {
-	gate   *Gate
-	origin origin
-	secure bool // sessions may travel on this connection
-	// hostProblem says that the request names no host that anybody could be signed
-	// in at.
-	hostProblem error
-	cookies     session.Cookies // ours, taken out of the request
+	gate *Gate // the outermost
 
-	loaded bool
-	// delivered: the answer sets cookies of the session.
-	delivered bool
-	live      *session.Live
-	loadErr   error
+	// What the browser sent.
+	origin        origin          // none: no host that anybody could be signed in at
+	secure        bool            // sessions may travel on this connection
+	cookies       session.Cookies // ours, taken out of the request
+	brought       *brought        // the access token, which then counts alone; nil: none
+	authenticated bool            // basic_auth has passed somebody before us
 
-	// deciding: no gate has let the request pass yet, nor refused it. Who is signed in
-	// cannot be a condition of that.
-	deciding bool
-	clean    *nameSet  // the identity headers that hold nothing but what gates have set
-	identity *identity // who passed, or nil; placeholders read it
-	refused  *identity // who did not, for the page that says so
-	carried  carried   // by the attempt of a callback
-	// answersOnly: another proxy asks, which can do nothing with a redirect.
-	answersOnly bool
-	asked       bool // another proxy asks about a request, and has its body
-	// authenticated: basic_auth has passed somebody before us.
-	authenticated bool
-	replayed      bool // a form that was sent before the sign-in
-	watched       bool // the request is cut when its session ends
-	// brought is the access token of the request, which then counts alone. It is in
-	// sent, the headers that a program sends it in, before `forward` takes them.
-	brought *brought
-	sent    struct{ authorization, proofs, originalURL []string }
-	bound   *bound // an access token that the transport sends
-	// answer is what the upstream answers by, once a gate has let the request pass.
-	answer *privateWriter
-	// demanded are the providers that every protecting gate so far accepts.
-	demanded []*provider
-	// stepUp is what they ask of a session.
-	stepUp stepUp
+	// Who wants to know.
+	asked       bool     // another proxy asks about a request, and has its body
+	askedURL    []string // the X-Original-Url that it may have sent
+	answersOnly bool     // who asks can do nothing with a redirect
+
+	// The session, once somebody has asked for it.
+	live    *session.Live
+	loadErr error
+	carried carried // by the attempt of a callback
+
+	// What the gates so far ask.
+	demanded []*provider // the providers that every protecting one accepts
+	stepUp   stepUp      // of a session
+	clean    *nameSet    // the identity headers that hold nothing but what they have set
+
+	// What they have decided.
+	decided  bool     // the request has passed one, or was refused: only then is it known who is signed in
+	identity identity // who passed, for upstream and placeholders
+
+	// What becomes of it behind them.
+	bound   *bound        // an access token that the transport sends
+	answer  privateWriter // what the upstream answers by
+	watched bool          // the request is cut when its session ends
 }
 
 // receive cleans a request and computes its visit. A later gate of the same
@@ -71,8 +64,9 @@ func (g *Gate) receive(r *http.Request) (*visit, error) {
 		v.clean = v.clean.union(g.own)
 		return v, nil
 	}
-	v := &visit{gate: g, cookies: g.cookies.Cut(r.Header), clean: g.names, deciding: true}
-	v.sent.authorization, v.sent.proofs, v.sent.originalURL = r.Header["Authorization"], r.Header["Dpop"], r.Header["X-Original-Url"]
+	v := &visit{gate: g, cookies: g.cookies.Cut(r.Header), clean: g.names}
+	v.askedURL = r.Header["X-Original-Url"]
+	tokenErr := v.readToken(r) // before what it stands in is cleared: `forward` may send another there
 	clearIdentity(r, g.names)
 	reduceConnection(r.Header)
 	caddyhttp.SetVar(r.Context(), visitVar, v)
@@ -83,11 +77,16 @@ func (g *Gate) receive(r *http.Request) (*visit, error) {
 	if r.Method == http.MethodConnect && r.Header.Get(":protocol") != "websocket" && !(r.ProtoMajor == 3 && r.Proto == "websocket") {
 		return v, problem(authflow.BadRequest, ReasonMethodRefused, "This method is not allowed here.", nil)
 	}
-	var valid bool
-	if v.origin, v.secure, valid = g.browserOrigin(r); !valid {
-		v.hostProblem = problem(authflow.BadRequest, ReasonHostInvalid, "The request names no valid host.", fmt.Errorf("host %q", r.Host))
+	v.origin, v.secure, _ = g.browserOrigin(r)
+	return v, tokenErr
+}
+
+// checkHost refuses a request that names no host that anybody could be signed in at.
+func (v *visit) checkHost(r *http.Request) error {
+	if v.origin != (origin{}) {
+		return nil
 	}
-	return v, nil
+	return problem(authflow.BadRequest, ReasonHostInvalid, "The request names no valid host.", fmt.Errorf("host %q", r.Host))
 }
 
 // conflict reports what a later gate asks for and only the outermost could do. It
@@ -145,47 +144,51 @@ func (v *visit) demand(g *Gate) error {
 
 // load opens the session that the browser brought, once.
 func (v *visit) load(r *http.Request) (*session.Live, error) {
-	if v.loaded {
+	if v.live != nil || v.loadErr != nil {
 		return v.live, v.loadErr
 	}
-	v.loaded = true
-	if !v.secure || v.hostProblem != nil {
-		v.loadErr = sessionProblem(session.ErrNone)
-		return nil, v.loadErr
+	err := session.ErrNone
+	if v.secure {
+		v.live, err = v.gate.sessions.Load(r.Context(), v.cookies, v.scope())
 	}
-	live, err := v.gate.sessions.Load(r.Context(), v.cookies, v.scope())
 	if err != nil {
-		v.loadErr = sessionProblem(err)
-		return nil, v.loadErr
+		v.live, v.loadErr = nil, sessionProblem(err)
 	}
-	v.live = live
-	return live, nil
+	return v.live, v.loadErr
 }
 
-// deliver sets the cookies that the browser lacks, whatever becomes of its request,
-// and reports whether it did.
-func (v *visit) deliver(w http.ResponseWriter) (bool, error) {
+// deliver sets the cookies that the browser lacks, whatever becomes of its request. An
+// answer that sets any is private.
+func (v *visit) deliver(w http.ResponseWriter, r *http.Request) error {
+	v.answer.unguard()
 	if v.live == nil {
-		return false, nil
+		return nil
 	}
 	before := len(w.Header()["Set-Cookie"])
 	if err := v.gate.sessions.Deliver(w, v.live, v.scope()); err != nil {
-		return false, sessionProblem(err)
+		return sessionProblem(err)
 	}
-	delivered := len(w.Header()["Set-Cookie"]) > before
-	v.delivered = v.delivered || delivered
-	return delivered, nil
+	if len(w.Header()["Set-Cookie"]) == before {
+		return nil
+	}
+	v.answer.private = true
+	v.answer.late = func(w http.ResponseWriter) {
+		if v.live != nil {
+			_ = v.gate.sessions.DeliverAgain(r.Context(), w, v.live, v.scope()) // its next request learns why
+		}
+	}
+	return nil
 }
 
-// identify tells the upstream and the placeholders who passed a gate; nil is nobody.
-func (v *visit) identify(r *http.Request, g *Gate, who *identity) {
-	v.identity, v.deciding = who, false
-	if who == nil {
+// identify tells the upstream and the placeholders who passed a gate.
+func (v *visit) identify(r *http.Request, g *Gate, who identity) {
+	v.identity, v.decided = who, true
+	if who.isNobody() {
 		clearIdentity(r, g.own)
 		v.unbind(g.own)
 		return
 	}
-	g.setIdentity(r, who)
+	g.setIdentity(r, &v.identity)
 	if v.authenticated {
 		// basic_auth has set it; a fixed value goes before those that are asked for.
 		if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
@@ -209,7 +212,7 @@ func (v *visit) placeholder(key string) (any, bool) {
 	if !ours {
 		return nil, false
 	}
-	if v.identity == nil {
+	if v.identity.isNobody() {
 		if name == "groups" {
 			return names{}, true
 		}

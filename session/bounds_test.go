@@ -103,7 +103,7 @@ func TestCacheKeepsQuestionsApart(t *testing.T) {
 	c := newCache(100_000)
 	header := strings.Repeat("x", 1000)
 	asked := question{seal.Purpose{Kind: "session", Scope: header[:10]}, header[10:50]}
-	c.put(asked, &opened{payload: []byte("1")})
+	c.put(asked, &opened{version: version{handle: []byte("1")}})
 	if c.get(asked) == nil {
 		t.Fatal("the answer is not there")
 	}
@@ -143,10 +143,10 @@ func TestCacheIsBounded(t *testing.T) {
 		}
 		return total
 	}
-	used := &opened{payload: make([]byte, 100)}
+	used := &opened{version: version{handle: make([]byte, 100)}}
 	c.put(key(0), used)
 	for i := 1; i < 5000; i++ {
-		c.put(key(i), &opened{payload: make([]byte, i%300), data: make([]byte, i%500)})
+		c.put(key(i), &opened{version: version{handle: make([]byte, i%300)}, data: make([]byte, i%500)})
 		if got := memory(); got > 100_000 {
 			t.Fatalf("%d bytes after %d entries", got, i)
 		}
@@ -160,7 +160,7 @@ func TestCacheIsBounded(t *testing.T) {
 	if c.get(key(4999)) == nil {
 		t.Error("the newest entry is not there")
 	}
-	c.put(key(6000), &opened{payload: make([]byte, 60_000)})
+	c.put(key(6000), &opened{version: version{handle: make([]byte, 60_000)}})
 	if c.get(key(6000)) != nil {
 		t.Error("an entry larger than half of the cache is kept")
 	}

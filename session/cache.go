@@ -10,13 +10,13 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/seal"
 )
 
-// opened is a cookie that was opened, and what the store answered to it last.
-// It is shared, and never changed but for what was seen.
+// opened is a cookie that was opened, and what the store answered to it last: the
+// version that the browser has. It is shared, and never changed but for what was
+// seen. Of a last use it has no more than the handle, which is what was sealed.
 type opened struct {
-	payload []byte   // what was sealed: a session's handle, or a last use
-	data    []byte   // the encoded session that the handle led to
-	session *Session // decoded from data
-	whole   bool     // the payload alone leads to data: no store is asked
+	version
+	data  []byte // the encoded session that the handle led to
+	whole bool   // the handle alone leads to data: no store is asked
 
 	seen atomic.Pointer[seen] // nil: the store did not say that session is the newest
 }
@@ -24,14 +24,6 @@ type opened struct {
 // seen is when a store that processes share had the session of an opened cookie
 // as the newest, and its last use then.
 type seen struct{ at, used time.Time }
-
-// use is the last use; zero where no store on a server was asked.
-func (s *seen) use() time.Time {
-	if s == nil {
-		return time.Time{}
-	}
-	return s.used
-}
 
 // question is "what does this value hold, for this purpose?".
 type question struct {
@@ -48,7 +40,7 @@ type answer struct {
 // size estimates the memory that an entry holds on to. A decoded session takes
 // a few times its encoding: maps, headers of strings.
 func (a answer) size() int {
-	return 512 + len(a.purpose.Scope) + len(a.value) + len(a.payload) + 5*len(a.data)
+	return 512 + len(a.purpose.Scope) + len(a.value) + len(a.handle) + 5*len(a.data)
 }
 
 // cache remembers opened cookies, up to a number of bytes. It keeps two
@@ -97,6 +89,7 @@ func (c *cache) get(q question) *opened {
 func (c *cache) put(q question, o *opened) {
 	// What the question is made of are parts of a whole header.
 	q.purpose.Scope, q.value = strings.Clone(q.purpose.Scope), strings.Clone(q.value)
+	o.sealed = q.value
 	c.keep(maphash.String(c.seed, q.value), answer{q, o})
 }
 

@@ -46,7 +46,7 @@ func (m *Manager) Create(ctx context.Context, w http.ResponseWriter, brought Coo
 	if err := m.cookie.setSession(w, scope, brought, v.sealed, m.lifetime+m.linger); err != nil {
 		return nil, err
 	}
-	return &Live{version: v, brought: v.handle, cookies: brought, scope: scope, ring: ring, used: v.session.Sealed}, nil
+	return &Live{version: v, opened: &opened{version: *v}, cookies: brought, scope: scope, ring: ring, used: v.session.Sealed}, nil
 }
 
 // save stores a generation and seals its handle. The session of the result is

@@ -67,7 +67,7 @@ func (m *Manager) usedByCookie(live *Live) time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	id, used, err := decodeUse(cookie.payload)
+	id, used, err := decodeUse(cookie.handle)
 	if err != nil || id != live.session.ID {
 		return time.Time{}
 	}

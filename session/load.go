@@ -67,20 +67,7 @@ func (m *Manager) read(ctx context.Context, cookies Cookies, scope Scope) (*Live
 	if host := cookie.session.Host; host != q.purpose.Scope {
 		return nil, fmt.Errorf("%w: of the host %q", ErrUnreadable, host)
 	}
-	loaded := &struct { // one allocation for both
-		live    Live
-		version version
-	}{version: version{cookie.session, cookie.payload, value}}
-	loaded.live = Live{
-		version: &loaded.version,
-		opened:  cookie,
-		brought: cookie.payload,
-		cookies: cookies,
-		scope:   scope,
-		ring:    ring,
-		used:    used,
-	}
-	return &loaded.live, nil
+	return &Live{version: &cookie.version, opened: cookie, cookies: cookies, scope: scope, ring: ring, used: used}, nil
 }
 
 // ringFor returns a ring that knows the value's key. A key that is unknown but
@@ -136,7 +123,7 @@ func (m *Manager) open(ring *seal.Ring, q question) (*opened, error) {
 	if err != nil {
 		return nil, unopened(err)
 	}
-	cookie := &opened{payload: payload}
+	cookie := &opened{version: version{handle: payload}}
 	m.state.opened.put(q, cookie)
 	return cookie, nil
 }
@@ -158,15 +145,13 @@ func (m *Manager) lookup(ctx context.Context, q question, cookie *opened) (*open
 	if inCookie && cookie.whole {
 		return cookie, time.Time{}, nil
 	}
-	var last *seen // what a store on a server answers
+	var last seen // what a store on a server answers
 	if m.server != nil {
 		if known := m.recent(cookie); known != nil {
 			return cookie, known.used, nil
 		}
-		last = &seen{at: m.now()}
-		var generation uint64
-		var err error
-		generation, last.used, err = m.server.Peek(ctx, cookie.payload)
+		asked := m.now()
+		generation, used, err := m.server.Peek(ctx, cookie.handle)
 		if known := m.outlasting(cookie, err); known != nil {
 			return cookie, known.used, nil
 		}
@@ -174,28 +159,29 @@ func (m *Manager) lookup(ctx context.Context, q question, cookie *opened) (*open
 			return nil, time.Time{}, storeError(err)
 		}
 		if known := cookie.seen.Load(); known != nil {
-			last.used = latest(last.used, known.used) // which the store was not there to be told
+			used = latest(used, known.used) // which the store was not there to be told
 		}
+		last = seen{asked, used}
 		if cookie.session != nil && cookie.session.Generation == generation {
-			cookie.seen.Store(last)
-			return cookie, last.used, nil
+			m.saw(cookie, last)
+			return cookie, used, nil
 		}
 	}
-	data, err := m.store.Load(ctx, cookie.payload)
+	data, err := m.store.Load(ctx, cookie.handle)
 	if err != nil {
 		return nil, time.Time{}, storeError(err)
 	}
 	if cookie.session != nil && bytes.Equal(cookie.data, data) {
-		return cookie, last.use(), nil
+		return cookie, last.used, nil
 	}
 	s, err := Decode(data)
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
-	cookie = &opened{payload: cookie.payload, data: data, session: s, whole: inCookie}
-	cookie.seen.Store(last)
+	cookie = &opened{version: version{session: s, handle: cookie.handle}, data: data, whole: inCookie}
+	m.saw(cookie, last)
 	m.state.opened.put(q, cookie)
-	return cookie, last.use(), nil
+	return cookie, last.used, nil
 }
 
 // storeError tells a record that is gone from a store that failed (P30).

@@ -115,12 +115,12 @@ func NewManager(c Config) (*Manager, error) {
 // revoked nor superseded when it was loaded. It belongs to one request.
 type Live struct {
 	*version
-	opened  *opened // the cookie that it was read from; nil: it was just made
-	brought []byte  // the handle that the browser's cookies hold
+	opened  *opened // the cookie that the browser has
 	cookies Cookies
 	scope   Scope
 	ring    *seal.Ring
 	used    time.Time // the last use that was noted
+	watch   Watch     // of the request
 }
 
 // Session returns the session, which requests share: it must not be changed.
@@ -128,9 +128,7 @@ func (l *Live) Session() *Session { return l.session }
 
 // at is the same browser with another version of its session.
 func (l *Live) at(v *version) *Live {
-	other := *l
-	other.version = v
-	return &other
+	return &Live{version: v, opened: l.opened, cookies: l.cookies, scope: l.scope, ring: l.ring, used: l.used}
 }
 
 func (m *Manager) purpose(kind string, scope Scope) seal.Purpose {
@@ -150,7 +148,7 @@ func (m *Manager) end(s *Session) time.Time {
 // was noted is older than a sixteenth of the idle timeout, at least a second.
 // It is called before the answer's header is written.
 func (m *Manager) Deliver(w http.ResponseWriter, live *Live, scope Scope) error {
-	if string(live.handle) != string(live.brought) {
+	if string(live.handle) != string(live.opened.handle) {
 		rest := m.end(live.session).Sub(m.now())
 		if err := m.cookie.setSession(w, scope, live.cookies, live.sealed, rest+m.linger); err != nil {
 			return err

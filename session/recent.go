@@ -32,6 +32,15 @@ func (m *Manager) recent(cookie *opened) *seen {
 	return known
 }
 
+// saw remembers what the shared store said of a cookie's session. One that nobody else
+// uses is asked each time.
+func (m *Manager) saw(cookie *opened, last seen) {
+	if m.server != nil && m.state.feed() != nil {
+		kept := last // on the heap only here
+		cookie.seen.Store(&kept)
+	}
+}
+
 // outlasting returns what the shared store said of a cookie's session within the
 // last minute, if it cannot be asked now.
 func (m *Manager) outlasting(cookie *opened, err error) *seen {
@@ -45,14 +54,14 @@ func (m *Manager) outlasting(cookie *opened, err error) *seen {
 // keepOpened makes a cookie lead to a newer generation of its session without
 // asking the store.
 func (m *Manager) keepOpened(live *Live, v *version) {
-	if m.server == nil || m.state.feed() == nil || live.opened == nil {
+	if m.server == nil || m.state.feed() == nil {
 		return
 	}
 	data, err := v.session.MarshalBinary()
 	if err != nil {
 		return
 	}
-	cookie := &opened{payload: live.opened.payload, data: data, session: v.session}
+	cookie := &opened{version: version{session: v.session, handle: live.opened.handle}, data: data}
 	now := m.now()
 	cookie.seen.Store(&seen{now, now})
 	m.state.opened.put(question{m.purpose(sessionKind, live.scope), live.sealed}, cookie)

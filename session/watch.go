@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,16 +24,14 @@ const (
 type Watch struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	state  *State
-	id     ID
-	onCut  func()
+	answer http.ResponseWriter
+	shard  *watchShard
 
 	// The lock of the shard guards the rest. Of the requests of one session the
 	// latest stands first, and knows best.
 	next, prev *Watch
 	manager    *Manager
-	session    *Session
-	handle     []byte
+	version    *version
 	used       time.Time // the session's last use
 }
 
@@ -48,21 +47,24 @@ type Watch struct {
 // However many requests are watched, there is one timer, and none while there is
 // none of them.
 //
-// onCut, if it is not nil, is called when the request is cut, and not after
-// [Watch.Stop]: for what does not look at its context. It must not wait.
-func (m *Manager) Watch(ctx context.Context, live *Live, onCut func()) *Watch {
-	w := &Watch{
-		state: m.state, id: live.session.ID, onCut: onCut,
-		manager: m, session: live.session, handle: live.handle, used: live.used,
+// The writes of an answer, if it is not nil, fail from then on: for what does not look
+// at its context. After [Watch.Stop] nothing is done to it.
+func (m *Manager) Watch(ctx context.Context, live *Live, answer http.ResponseWriter) *Watch {
+	w := &live.watch
+	if w.shard != nil { // a second one of the same request
+		w = new(Watch)
 	}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
+	w.answer, w.shard = answer, m.state.watches.shard(live.session.ID)
+	w.manager, w.version, w.used = m, live.version, live.used
 	if m.idle > 0 {
 		// This request is a use, as far as it was noted.
 		if now := m.now(); now.Sub(w.used) >= m.grain() {
 			w.used = now
 		}
 	}
-	m.state.watches.add(w)
+	w.shard.add(w)
+	m.state.watches.arm()
 	return w
 }
 
@@ -83,14 +85,14 @@ var errLeft = fmt.Errorf("%w: nobody follows it any more", ErrUnavailable)
 
 // Stop ends the watch. The context ends with it.
 func (w *Watch) Stop() {
-	w.state.watches.remove(w)
+	w.shard.remove(w)
 	w.cancel(nil)
 }
 
 // judge tells whether the watched session is over, and for how long it was not used.
 func (w *Watch) judge(ctx context.Context, now time.Time) error {
 	m := w.manager
-	if err := m.judge(ctx, w.session, now); err != nil {
+	if err := m.judge(ctx, w.version.session, now); err != nil {
 		if errors.Is(err, ErrUnavailable) && m.state.feed().isClosed() {
 			return errLeft
 		}
@@ -101,7 +103,7 @@ func (w *Watch) judge(ctx context.Context, now time.Time) error {
 	}
 	if m.server != nil {
 		// Another process may have seen it later.
-		_, used, err := m.server.Peek(ctx, w.handle)
+		_, used, err := m.server.Peek(ctx, w.version.handle)
 		if err != nil {
 			return storeError(err)
 		}
@@ -134,33 +136,32 @@ func newWatches() *watches {
 
 func (ws *watches) shard(id ID) *watchShard { return &ws.shards[id[0]%watchShards] }
 
-func (ws *watches) add(w *Watch) {
-	shard := ws.shard(w.id)
-	shard.mu.Lock()
-	if first := shard.latest[w.id]; first != nil {
+func (s *watchShard) add(w *Watch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := w.version.session.ID
+	if first := s.latest[id]; first != nil {
 		w.next, first.prev = first, w
 		w.used = latest(w.used, first.used)
 	}
-	shard.latest[w.id] = w
-	shard.mu.Unlock()
-	ws.arm()
+	s.latest[id] = w
 }
 
-func (ws *watches) remove(w *Watch) {
-	shard := ws.shard(w.id)
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
+func (s *watchShard) remove(w *Watch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if w.next != nil {
 		w.next.prev = w.prev
 	}
+	id := w.version.session.ID
 	switch {
 	case w.prev != nil:
 		w.prev.next = w.next
 	case w.next != nil: // an older request goes on with what the latest knew
-		w.next.manager, w.next.session, w.next.handle, w.next.used = w.manager, w.session, w.handle, w.used
-		shard.latest[w.id] = w.next
-	case shard.latest[w.id] == w:
-		delete(shard.latest, w.id)
+		w.next.manager, w.next.version, w.next.used = w.manager, w.version, w.used
+		s.latest[id] = w.next
+	case s.latest[id] == w:
+		delete(s.latest, id)
 	}
 }
 
@@ -213,15 +214,15 @@ func (s *watchShard) judge(ctx context.Context, w Watch) {
 	_, err := guard(func() (struct{}, error) { return struct{}{}, w.judge(ctx, w.manager.now()) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	current := s.latest[w.id]
+	current := s.latest[w.version.session.ID]
 	switch {
 	case current == nil:
 		return
 	case (final(err) || errors.Is(err, errLeft)) && !(errors.Is(err, ErrIdle) && current.used.After(before)):
 		for ; current != nil; current = current.next {
 			current.cancel(err)
-			if current.onCut != nil {
-				current.onCut()
+			if current.answer != nil {
+				_ = http.NewResponseController(current.answer).SetWriteDeadline(current.manager.now())
 			}
 		}
 	default:

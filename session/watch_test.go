@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net/http"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -247,22 +248,30 @@ func BenchmarkWatch(b *testing.B) {
 	}
 }
 
+// deadlines are those that are set for the writes of an answer.
+type deadlines struct {
+	http.ResponseWriter
+	set atomic.Int64
+}
+
+func (d *deadlines) SetWriteDeadline(time.Time) error { d.set.Add(1); return nil }
+
 // What does not look at its context is told, before the request is over and not after.
 func TestWatchTellsOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, g *gate) {
 		live := g.signIn(newBrowser(t, app), aliceNow())
-		var told, late atomic.Int64
-		w := g.Watch(t.Context(), live, func() { told.Add(1) })
+		var told, late deadlines
+		w := g.Watch(t.Context(), live, &told)
 		defer w.Stop()
-		g.Watch(t.Context(), live, func() { late.Add(1) }).Stop()
+		g.Watch(t.Context(), live, &late).Stop()
 		time.Sleep(time.Minute)
 		if err := g.End(t.Context(), BySession(live)); err != nil {
 			t.Fatal(err)
 		}
 		wantCut(t, w, ErrRevoked)
 		synctest.Wait()
-		if told.Load() != 1 || late.Load() != 0 {
-			t.Errorf("told %d times, and %d times one that was over", told.Load(), late.Load())
+		if told.set.Load() != 1 || late.set.Load() != 0 {
+			t.Errorf("told %d times, and %d times one that was over", told.set.Load(), late.set.Load())
 		}
 	})
 }
