@@ -403,6 +403,9 @@ func TestDockerfile(t *testing.T) {
 		"a secret of the image":  {"EXPOSE", "ENV CLIENT_SECRET=x\nEXPOSE"},
 		"data in the root":       {"XDG_DATA_HOME=/data", "XDG_DATA_HOME=/"},
 		"a Caddyfile elsewhere":  {"/etc/gatehouse/Caddyfile", "/etc/caddy/Caddyfile"},
+		"data that is root's":    {"--chown=65532:65532 ", ""},
+		"data of everybody":      {"mkdir -m 0700", "mkdir"},
+		"modules with sources":   {"COPY go.mod go.sum ./", "COPY . ."},
 		"a package of elsewhere": {"./cmd/gatehouse", "./cmd/demo"},
 	} {
 		changed := strings.Replace(text, broken[0], broken[1], 1)
@@ -470,9 +473,13 @@ func checkImage(text string) (problems []string) {
 	want(err == nil && version != nil && slices.Contains(all, "ARG GO_IMAGE=golang:"+string(version[1])), "the Go of the build is not that of go.mod, or of a registry by name")
 	want(slices.Equal(stages, []string{"FROM ${GO_IMAGE} AS build", "FROM scratch"}), "the last stage is not from scratch")
 	want(slices.Contains(all, `RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/gatehouse ./cmd/gatehouse`), "not a static binary of cmd/gatehouse")
+	want(slices.Contains(all, "RUN mkdir -m 0700 /out/data"), "no /data that is the user's")
+	sources := slices.Index(all, "COPY . .")
+	want(sources > slices.Index(all, "RUN go mod download") && slices.Index(all, "COPY go.mod go.sum ./") == slices.Index(all, "RUN go mod download")-1, "each change of the sources downloads the modules again")
 	want(slices.Equal(stage, []string{
 		"COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt",
 		"COPY --from=build /out/gatehouse /gatehouse",
+		"COPY --from=build --chown=65532:65532 /out/data /data",
 		"ENV HOME=/data XDG_DATA_HOME=/data XDG_CONFIG_HOME=/data",
 		"USER 65532:65532",
 		"EXPOSE 8080",
