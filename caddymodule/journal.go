@@ -10,7 +10,7 @@ import (
 	"path"
 	"regexp"
 	"strconv"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -25,11 +25,15 @@ type journal struct {
 	storage certmagic.Storage
 	logger  *zap.Logger
 	now     func() time.Time
-	swept   atomic.Int64 // when it was last looked for what is over, in Unix seconds
+
+	mu    sync.Mutex
+	swept time.Time       // when it was last looked for what is over
+	over  map[string]bool // what was over then
 }
 
 const (
-	// sweepInterval is how often that is done while the process runs.
+	// sweepInterval is how often that is done while the process runs. What is over at
+	// two sweeps goes, so that a clock which is ahead for a moment takes nothing away.
 	sweepInterval = time.Hour
 	// sweepSlack is how long after its end a revocation goes: the clock of another
 	// process with this storage may be behind.
@@ -60,23 +64,37 @@ func (j *journal) Append(ctx context.Context, r session.Revocation) error {
 
 // sweepInTime begins to sweep, if that was not done lately.
 func (j *journal) sweepInTime() {
-	if last, now := j.swept.Load(), j.now(); now.Sub(time.Unix(last, 0)) >= sweepInterval && j.swept.CompareAndSwap(last, now.Unix()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if now := j.now(); now.Sub(j.swept) >= sweepInterval {
+		j.swept = now
 		go j.sweep(now)
 	}
 }
 
-// sweep deletes what is over. What it cannot delete the next one does.
+// sweep deletes what is over, and was when it was last looked. What it cannot delete
+// the next one does.
 func (j *journal) sweep(now time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
 	defer cancel()
+	j.mu.Lock()
+	before := j.over
+	j.mu.Unlock()
+	over := make(map[string]bool)
 	for _, prefix := range []string{revocationsPrefix, supersededPrefix} {
 		names, _ := j.storage.List(ctx, prefix, false)
 		for _, name := range names {
-			if isOver(name, now) && ctx.Err() == nil {
-				_ = j.storage.Delete(ctx, name)
+			if !isOver(name, now) || ctx.Err() != nil {
+				continue
+			}
+			if !before[name] || j.storage.Delete(ctx, name) != nil {
+				over[name] = true
 			}
 		}
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.over = over
 }
 
 // isOver tells whether what an object of ours says is over for everybody.
@@ -92,8 +110,9 @@ func isOver(name string, now time.Time) bool {
 	return err == nil && !now.Before(time.Unix(until, 0).Add(sweepSlack))
 }
 
-// List implements session.Journal. What is over is swept on the way.
+// List implements session.Journal. It returns what is over, too: the clock may be ahead.
 func (j *journal) List(ctx context.Context) ([]session.Revocation, error) {
+	j.sweepInTime()
 	names, err := j.storage.List(ctx, revocationsPrefix, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -104,10 +123,6 @@ func (j *journal) List(ctx context.Context) ([]session.Revocation, error) {
 	revocations := make([]session.Revocation, 0, len(names))
 	for _, name := range names {
 		if !revocationName.MatchString(path.Base(name)) {
-			continue
-		}
-		if isOver(name, j.now()) {
-			_ = j.storage.Delete(ctx, name) // the next sweep tries again
 			continue
 		}
 		data, err := j.storage.Load(ctx, name)
@@ -151,10 +166,10 @@ func (j *journal) Superseded(ctx context.Context) ([]session.Superseded, error) 
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("listing superseded generations: %w", err)
 	}
-	now, all := j.now(), make([]session.Superseded, 0, len(names))
+	all := make([]session.Superseded, 0, len(names))
 	for _, name := range names {
 		found := supersededName.FindStringSubmatch(path.Base(name))
-		if found == nil || isOver(name, now) {
+		if found == nil {
 			continue
 		}
 		var s session.Superseded
