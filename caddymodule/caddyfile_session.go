@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -107,10 +108,17 @@ func (s *RedisStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	case s.Username != "" && s.Password == "":
 		return d.Err("username needs a password")
 	}
-	if err := s.checkSentinel(); err != nil {
+	if err := cmp.Or(s.checkSentinel(), s.checkAddresses()); err != nil {
 		return d.WrapErr(err)
 	}
 	return nil
+}
+
+// checkAddresses judges those that are known while the Caddyfile is read.
+func (s *RedisStore) checkAddresses() error {
+	known := &RedisStore{RedisConfig: s.RedisConfig}
+	known.Address = slices.DeleteFunc(slices.Clone(s.Address), holdsPlaceholder)
+	return known.provisionAddresses(caddy.Context{})
 }
 
 func redisWords(c *RedisConfig) vocabulary {

@@ -19,10 +19,14 @@ func (a *App) checkHosts() error {
 	if err != nil {
 		return nil //nolint:nilerr // no sites at all
 	}
-	first := make(map[string]*Gate)
+	first, seen := make(map[string]*Gate), make(map[*Gate]bool)
 	for _, server := range app.(*caddyhttp.App).Servers {
 		err := eachGate(server.Routes, []string{""}, func(host string, g *Gate) error {
 			a.sayUncovered(host, g)
+			if !seen[g] {
+				seen[g] = true
+				a.sayContradicting(g)
+			}
 			if g.Session == nil || g.terms.cookies.Domain != "" {
 				return nil
 			}
@@ -50,6 +54,26 @@ func (a *App) sayUncovered(host string, g *Gate) {
 	}
 	a.logger.Warn("nobody can sign in at a host that cookie_domain does not cover",
 		zap.String("host", name), zap.String("cookie_domain", g.cookies.Domain))
+}
+
+// sayContradicting warns of a gate that nobody passes, since the one before it lets in
+// people of other providers alone. What has a matcher or public paths may be meant for
+// other requests, so that nothing is said of it.
+func (a *App) sayContradicting(outer *Gate) {
+	if len(outer.matchers) > 0 || len(outer.Public) > 0 || len(outer.providers) == 0 {
+		return
+	}
+	next, err := outer.behind()
+	if err != nil {
+		return // of interest only to who asks about requests
+	}
+	for _, inner := range next {
+		if len(inner.providers) == 0 || slices.ContainsFunc(inner.providers, func(p *provider) bool { return slices.ContainsFunc(outer.providers, p.same) }) {
+			continue
+		}
+		a.logger.Warn("nobody can pass two gatehouse directives that name different providers: what both protect answers gate_conflict",
+			zap.String("outer", outer.providers[0].client.Issuer()), zap.String("inner", inner.providers[0].client.Issuer()))
+	}
 }
 
 // eachGate calls do for each gate of the routes and those within, with each of the

@@ -362,6 +362,9 @@ func (c *SessionConfig) settings() (session.Config, error) {
 	if config.Lifetime <= 0 || config.IdleTimeout < 0 {
 		return config, fmt.Errorf("session: lifetime and idle_timeout must be longer than 0")
 	}
+	if config.IdleTimeout > config.Lifetime {
+		return config, fmt.Errorf("session: idle_timeout %s does nothing, since every session ends after lifetime %s", config.IdleTimeout, config.Lifetime)
+	}
 	if domain := config.Cookie.Domain; domain != "" {
 		if suffix, _ := publicsuffix.PublicSuffix(domain); suffix == domain {
 			return config, fmt.Errorf("session: cookie_domain %s is a public suffix; browsers refuse such a cookie", domain)

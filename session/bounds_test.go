@@ -15,13 +15,13 @@ import (
 
 func put(l *ledger[int, string], key int, at, until, now time.Time) {
 	_ = l.put(key, now, func(entry[string], bool, time.Time) (entry[string], error) {
-		return entry[string]{fmt.Sprint(key), at, until}, nil
+		return entry[string]{value: fmt.Sprint(key), at: at, until: until}, nil
 	})
 }
 
 // A live entry is never just dropped: it is there, or under the floor.
 func TestLedgerForgetsNothingBeforeItsTime(t *testing.T) {
-	l := newLedger[int, string](100)
+	l := newLedger[int, string](100, 0)
 	at := func(i int) time.Time { return epoch.Add(time.Duration(i) * time.Second) }
 	until := epoch.Add(time.Hour)
 	for i := range 1000 {
@@ -53,7 +53,7 @@ func TestLedgerForgetsNothingBeforeItsTime(t *testing.T) {
 }
 
 func TestLedgerSweeps(t *testing.T) {
-	l := newLedger[int, string](100)
+	l := newLedger[int, string](100, 0)
 	put(l, 1, epoch, epoch.Add(time.Minute), epoch)
 	put(l, 2, epoch, epoch.Add(time.Hour), epoch)
 	if _, found, _ := l.get(1, epoch.Add(time.Minute)); found {
@@ -70,7 +70,7 @@ func TestLedgerSweeps(t *testing.T) {
 	if floor.IsZero() {
 		t.Fatal("102 live entries of 100 were not folded")
 	}
-	l = newLedger[int, string](2)
+	l = newLedger[int, string](2, 0)
 	put(l, 1, epoch.Add(time.Second), epoch.Add(time.Second), epoch)
 	put(l, 2, epoch, epoch.Add(time.Hour), epoch)
 	put(l, 3, epoch, epoch.Add(time.Hour), epoch.Add(2*time.Second))
@@ -88,7 +88,7 @@ func TestLedgerSweeps(t *testing.T) {
 
 // With the entries gone the floor still counts.
 func TestLedgerOfAFloorAlone(t *testing.T) {
-	l := newLedger[int, string](1)
+	l := newLedger[int, string](1, 0)
 	put(l, 1, epoch, epoch.Add(time.Hour), epoch)
 	put(l, 2, epoch.Add(time.Second), epoch.Add(time.Minute), epoch)
 	l.sweep(epoch.Add(2 * time.Minute))

@@ -26,7 +26,7 @@ type byIssuer struct {
 }
 
 func newByIssuer(limit int) *byIssuer {
-	return &byIssuer{limit: limit, of: map[issuerTag]*ledger[revoked, noted]{{}: newLedger[revoked, noted](limit)}}
+	return &byIssuer{limit: limit, of: map[issuerTag]*ledger[revoked, noted]{{}: newLedger[revoked, noted](limit, endSlack)}}
 }
 
 // ledger returns that of an issuer, and makes it if there is none.
@@ -37,7 +37,7 @@ func (b *byIssuer) ledger(tag issuerTag) *ledger[revoked, noted] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.of[tag] == nil {
-		b.of[tag] = newLedger[revoked, noted](b.limit)
+		b.of[tag] = newLedger[revoked, noted](b.limit, endSlack)
 	}
 	return b.of[tag]
 }

@@ -10,8 +10,12 @@ import (
 // was revoked, superseded or used. It is bounded without losing one: beyond
 // its limit the oldest quarter is folded into one time, the floor, and whoever
 // asks treats everything up to the floor as if it stood there.
+//
+// A clock that jumps ahead and is set back takes nothing away: what it made look over
+// is forgotten only when so much time has passed.
 type ledger[K comparable, V any] struct {
-	limit int // entries
+	limit int           // entries
+	slack time.Duration // how long an entry stays when it is over
 
 	mu         sync.RWMutex
 	entries    map[K]entry[V]
@@ -24,13 +28,24 @@ type ledger[K comparable, V any] struct {
 type entry[V any] struct {
 	value     V
 	at, until time.Time
+	put       time.Time // when it was; by the clock that cannot be set, where now has one
+}
+
+// stays tells whether an entry is to be kept. Its time has to be over by the clock that
+// can be set, and by the one that cannot.
+func (l *ledger[K, V]) stays(e entry[V], now time.Time) bool {
+	return now.Before(e.until.Add(l.slack)) || now.Sub(e.put) < max(e.until.Sub(e.put.Round(0)), 0)+l.slack
 }
 
 // sweepEvery is how often entries that are over are looked for.
 const sweepEvery = time.Minute
 
-func newLedger[K comparable, V any](limit int) *ledger[K, V] {
-	return &ledger[K, V]{limit: limit, entries: map[K]entry[V]{}}
+// endSlack is how long what ends sessions stays after its end: a process may begin with
+// a clock that is ahead.
+const endSlack = time.Hour
+
+func newLedger[K comparable, V any](limit int, slack time.Duration) *ledger[K, V] {
+	return &ledger[K, V]{limit: limit, slack: slack, entries: map[K]entry[V]{}}
 }
 
 // put stores what decide makes of the entry that is there, if any, and of the
@@ -47,6 +62,7 @@ func (l *ledger[K, V]) put(key K, now time.Time, decide func(old entry[V], found
 	if err != nil {
 		return err
 	}
+	updated.put = now
 	l.entries[key] = updated
 	if len(l.entries) > l.limit {
 		l.sweep(now)
@@ -106,7 +122,7 @@ func (l *ledger[K, V]) floorAt(now time.Time) time.Time {
 func (l *ledger[K, V]) sweep(now time.Time) {
 	l.swept = now
 	for key, e := range l.entries {
-		if !now.Before(e.until) {
+		if !l.stays(e, now) {
 			delete(l.entries, key)
 		}
 	}

@@ -218,7 +218,7 @@ func (r *revocations) remember(n noted, now time.Time) (both noted) {
 		now, before := n.covers(both.Revocation), found && old.value.covers(both.Revocation)
 		both.kept = n.kept && now || before && old.value.kept
 		both.shared = n.shared && now || before && old.value.shared
-		return entry[noted]{both, latest(both.at, both.notBefore), both.until}, nil
+		return entry[noted]{value: both, at: latest(both.at, both.notBefore), until: both.until}, nil
 	})
 	return both
 }

@@ -88,7 +88,8 @@ func (st *State) Since() time.Time {
 	if st.shared != nil {
 		return time.Time{}
 	}
-	return st.since
+	now := st.now()
+	return now.Add(-now.Sub(st.since)).Round(0) // by the clock as it is set now
 }
 
 // Close ends the following of the shared memory. Requests that are still under
@@ -138,7 +139,7 @@ func (st *State) usedOf(kind string) *ledger[[sha256.Size]byte, struct{}] {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.used[kind] == nil {
-		st.used[kind] = newLedger[[sha256.Size]byte, struct{}](maxUsed)
+		st.used[kind] = newLedger[[sha256.Size]byte, struct{}](maxUsed, 0)
 	}
 	return st.used[kind]
 }

@@ -56,7 +56,7 @@ func (r recent) over(now time.Time) bool {
 }
 
 func newSuccession() *succession {
-	return &succession{newest: newLedger[ID, known](maxSuperseded), alone: true, recent: map[ID]recent{}}
+	return &succession{newest: newLedger[ID, known](maxSuperseded, endSlack), alone: true, recent: map[ID]recent{}}
 }
 
 // record makes v the newest version of its session. The version is there before
@@ -71,7 +71,7 @@ func (s *succession) record(v *version, now time.Time) {
 		if found && old.value.generation >= v.session.Generation {
 			return old, nil
 		}
-		return entry[known]{known{v.session.Generation, false, old.value.kept}, now, v.session.Expires}, nil
+		return entry[known]{value: known{v.session.Generation, false, old.value.kept}, at: now, until: v.session.Expires}, nil
 	})
 }
 
@@ -88,7 +88,7 @@ func (s *succession) show(v *version, now time.Time) bool {
 		if found && old.value.generation == v.session.Generation {
 			at = old.at
 		}
-		return entry[known]{known{v.session.Generation, true, old.value.kept}, at, v.session.Expires}, nil
+		return entry[known]{value: known{v.session.Generation, true, old.value.kept}, at: at, until: v.session.Expires}, nil
 	})
 	return true
 }

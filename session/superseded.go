@@ -115,7 +115,7 @@ func (s *succession) restore(all []Superseded, now time.Time) {
 			if found && old.value.generation >= mark.Generation {
 				return old, nil
 			}
-			return entry[known]{known{mark.Generation, true, &mark}, mark.Sealed, mark.Until}, nil
+			return entry[known]{value: known{mark.Generation, true, &mark}, at: mark.Sealed, until: mark.Until}, nil
 		})
 	}
 }

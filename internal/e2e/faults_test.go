@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,5 +43,45 @@ func TestOldCookieAfterACrash(t *testing.T) {
 	}
 	if page := b.Navigate(s.HTTP() + "/"); len(page.Hops) != 1 || seen(t, page).Header.Get("X-Forwarded-User") != "alice" {
 		t.Error("the crash signed out")
+	}
+}
+
+// Two gates that nobody can pass both are said at the start, and not first when somebody asks for a page.
+func TestGatesThatContradict(t *testing.T) {
+	t.Parallel()
+	const says = "nobody can pass two gatehouse directives"
+	op := testop.Start(t)
+	for name, tt := range map[string]struct {
+		outer, inner string
+		said         bool
+	}{
+		"other issuers":                {"", "https://other.example.com /admin/*", true},
+		"the same issuer":              {"", "", false},
+		"outer has a matcher":          {"/a/*", "https://other.example.com /admin/*", false},
+		"outer leaves the path public": {"public /admin/*", "https://other.example.com /admin/*", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			gate := func(words string) string {
+				client := "\n\t\tclient_id app\n\t\tclient_secret x\n"
+				switch {
+				case words == "":
+					return "\tgatehouse\n"
+				case strings.HasPrefix(words, "https"):
+					issuer, matcher, _ := strings.Cut(words, " ")
+					return "\tgatehouse " + matcher + " " + issuer + " {" + client + "\t}\n"
+				case strings.HasPrefix(words, "/"):
+					return "\tgatehouse " + words + "\n"
+				}
+				return "\tgatehouse {\n\t\t" + words + "\n\t}\n"
+			}
+			s := &Site{OP: op, App: StartApplication(t), t: t}
+			s.Caddy = StartCaddy(t, s.fill("{\n\tgatehouse {\n\t\t{$PROVIDER}\n\t}\n}\nhttp://localhost:{$PORT} {\n\troute {\n"+gate(tt.outer)+gate(tt.inner)+"\treverse_proxy {$APP}\n\t}\n}\n"))
+			if tt.said {
+				s.WaitLog(says)
+			} else if strings.Contains(s.Logs(), says) {
+				t.Error("it is said")
+			}
+		})
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"path"
 	"regexp"
 	"strconv"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -21,17 +21,21 @@ import (
 
 // Journal is a [session.Journal]. What is revoked, and which generations of sessions are
 // superseded, is one immutable object each, whose name begins with the time at which it
-// is over. What is over is deleted, when it is listed and once an hour when something is
-// added. It is safe for concurrent use.
+// is over. What is over is deleted, once an hour when something is listed or added. It is
+// safe for concurrent use.
 type Journal struct {
 	storage certmagic.Storage
 	logger  *zap.Logger
 	now     func() time.Time
-	swept   atomic.Int64 // when the last sweep began, in Unix seconds
+
+	mu    sync.Mutex
+	swept time.Time       // when the last sweep began
+	over  map[string]bool // what was over then
 }
 
 const (
-	// sweepInterval is how often a running process deletes what is over.
+	// sweepInterval is how often a running process looks for what is over. What is over
+	// at two sweeps is deleted: a clock that is ahead for a moment takes nothing away.
 	sweepInterval = time.Hour
 	// sweepSlack is how long after its end a revocation is deleted: the clock of
 	// another process with this storage may be behind.
@@ -70,23 +74,37 @@ func (j *Journal) Append(ctx context.Context, r session.Revocation) error {
 
 // sweepInTime begins to sweep, if that was not done lately.
 func (j *Journal) sweepInTime() {
-	if last, now := j.swept.Load(), j.now(); now.Sub(time.Unix(last, 0)) >= sweepInterval && j.swept.CompareAndSwap(last, now.Unix()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if now := j.now(); now.Sub(j.swept) >= sweepInterval {
+		j.swept = now
 		go j.sweep(now)
 	}
 }
 
-// sweep deletes what is over. What it cannot delete is left to the next sweep.
+// sweep deletes what is over, and was at the sweep before. What it cannot delete is left
+// to the next one.
 func (j *Journal) sweep(now time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
 	defer cancel()
+	j.mu.Lock()
+	before := j.over
+	j.mu.Unlock()
+	over := make(map[string]bool)
 	for _, prefix := range []string{revocationsPrefix, supersededPrefix} {
 		names, _ := j.storage.List(ctx, prefix, false)
 		for _, name := range names {
-			if isOver(name, now) && ctx.Err() == nil {
-				_ = j.storage.Delete(ctx, name)
+			if !isOver(name, now) || ctx.Err() != nil {
+				continue
+			}
+			if !before[name] || j.storage.Delete(ctx, name) != nil {
+				over[name] = true
 			}
 		}
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.over = over
 }
 
 // isOver tells by the name of an object whether what it says is over for every process.
@@ -102,8 +120,9 @@ func isOver(name string, now time.Time) bool {
 	return err == nil && !now.Before(time.Unix(until, 0).Add(sweepSlack))
 }
 
-// List implements [session.Journal]. What is over is deleted on the way.
+// List implements [session.Journal]. It returns what is over, too: the clock may be ahead.
 func (j *Journal) List(ctx context.Context) ([]session.Revocation, error) {
+	j.sweepInTime()
 	names, err := j.storage.List(ctx, revocationsPrefix, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -114,10 +133,6 @@ func (j *Journal) List(ctx context.Context) ([]session.Revocation, error) {
 	revocations := make([]session.Revocation, 0, len(names))
 	for _, name := range names {
 		if !revocationName.MatchString(path.Base(name)) {
-			continue
-		}
-		if isOver(name, j.now()) {
-			_ = j.storage.Delete(ctx, name) // the next sweep tries again
 			continue
 		}
 		data, err := j.storage.Load(ctx, name)

@@ -78,7 +78,7 @@ func TestJournalDoesNotGrow(t *testing.T) {
 		c.advance(time.Hour)
 	}
 	few := func() error {
-		if n := files(); n > 20 {
+		if n := files(); n > 24 {
 			return fmt.Errorf("%d files", n)
 		}
 		return nil
@@ -121,6 +121,10 @@ func TestJournalOfSuperseded(t *testing.T) {
 	}
 	c.advance(13 * time.Hour)
 	j.sweep(c.Now())
+	if all, err := j.Superseded(t.Context()); err != nil || len(all) != 1 {
+		t.Errorf("the clock may be ahead: %v, %v", all, err)
+	}
+	j.sweep(c.Now())
 	if left, _ := filepath.Glob(filepath.Join(folder, "*-*-*-*")); len(left) != 0 {
 		t.Errorf("after the session's end: %v", left)
 	}
@@ -133,5 +137,24 @@ func TestJournalOfSuperseded(t *testing.T) {
 	if err := NewJournal(&certmagic.FileStorage{Path: filepath.Join(folder, "17")}, zap.NewNop(), c.Now).
 		Supersede(t.Context(), *earlier, nil); err == nil {
 		t.Error("a storage that takes nothing is no error")
+	}
+}
+
+// A clock that is ahead for a moment, at a start or later, takes no revocation away.
+func TestJournalWhileTheClockIsAhead(t *testing.T) {
+	c := &clock{now: someTime}
+	storage := &certmagic.FileStorage{Path: t.TempDir()}
+	kept := someRevocation(t, 1, someTime.Add(12*time.Hour))
+	if err := NewJournal(storage, zap.NewNop(), c.Now).Append(t.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
+	for _, ahead := range []time.Duration{20 * time.Hour, 0} {
+		c.advance(ahead)
+		j := NewJournal(storage, zap.NewNop(), c.Now)
+		if all, err := j.List(t.Context()); err != nil || len(all) != 1 || all[0] != kept {
+			t.Fatalf("with a clock that is %s ahead: %v, %v", ahead, all, err)
+		}
+		j.sweep(c.Now())
+		c.advance(-ahead)
 	}
 }

@@ -40,10 +40,10 @@ func (j *Journal) Superseded(ctx context.Context) ([]session.Superseded, error) 
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("listing superseded generations: %w", err)
 	}
-	now, all := j.now(), make([]session.Superseded, 0, len(names))
+	all := make([]session.Superseded, 0, len(names))
 	for _, name := range names {
 		found := supersededName.FindStringSubmatch(path.Base(name))
-		if found == nil || isOver(name, now) {
+		if found == nil {
 			continue
 		}
 		var s session.Superseded
