@@ -56,6 +56,10 @@ type App struct {
 	users map[string]*provider
 	// domains are the terms of sessions by shared cookie scope.
 	domains map[string]sessionTerms
+	// issuers are those at which people sign in, and managers who ends their sessions,
+	// one for each place that remembers what has ended.
+	issuers  map[string]struct{}
+	managers map[*session.State]*session.Manager
 	// replicas are the places that sites share with other servers.
 	replicas map[*replicas]struct{}
 	// configured are the keys that session settings of this configuration hold.
@@ -79,6 +83,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.users = make(map[string]*provider)
 	a.domains = make(map[string]sessionTerms)
 	a.replicas = make(map[*replicas]struct{})
+	a.issuers, a.managers = make(map[string]struct{}), make(map[*session.State]*session.Manager)
 	var err error
 	if a.counters, err = newCounters(ctx.GetMetricsRegistry()); err != nil {
 		return err
@@ -237,7 +242,11 @@ func (a *App) sessions(ctx caddy.Context, own *SessionConfig, linger time.Durati
 	config.Linger = linger
 	a.durable.keys.retain(config.Lifetime + linger)
 	site.cookies, site.terms, site.keys, site.state = config.Cookie, terms, config.Keys, config.State
-	site.manager, err = session.NewManager(config)
+	if site.manager, err = session.NewManager(config); err == nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.managers[config.State] = site.manager
+	}
 	return site, err
 }
 

@@ -151,6 +151,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
 	}
 	p.dpop = p.client.DPoP()
+	a.knowIssuer(p)
 	return p, nil
 }
 

@@ -90,7 +90,7 @@ func retired(key seal.Key, rotated string) time.Time {
 	return end
 }
 
-// adminAPI is the module admin.api.gatehouse: what the command `keys` asks for.
+// adminAPI is the module admin.api.gatehouse: what the commands `keys` and `sessions` ask for.
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -100,7 +100,10 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 
 // Routes implements caddy.AdminRouter.
 func (a adminAPI) Routes() []caddy.AdminRoute {
-	return []caddy.AdminRoute{{Pattern: rotateRoute, Handler: caddy.AdminHandlerFunc(a.rotate)}}
+	return []caddy.AdminRoute{
+		{Pattern: rotateRoute, Handler: caddy.AdminHandlerFunc(a.rotate)},
+		{Pattern: endSessionsRoute, Handler: caddy.AdminHandlerFunc(a.endSessions)},
+	}
 }
 
 // rotated is the answer to a rotation.
