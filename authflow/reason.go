@@ -17,19 +17,20 @@ const (
 )
 
 // The authorization response, in the order of its checks (RFC 6749 4.1.2, RFC
-// 9207 2.4).
+// 9207 2.4, JARM 2.4), besides those that a signed one shares with the ID token.
 const (
-	ReasonResponseMalformed  Reason = "response_malformed"  // not an authorization response
-	ReasonDuplicateParameter Reason = "duplicate_parameter" // a parameter twice
-	ReasonStateUnknown       Reason = "state_unknown"       // this browser began no attempt with that state
-	ReasonStateUsed          Reason = "state_used"          // the attempt was finished before: told by the caller, who remembers
-	ReasonAttemptMismatch    Reason = "attempt_mismatch"    // begun at another issuer or client
-	ReasonAttemptExpired     Reason = "attempt_expired"     // begun more than AttemptLifetime ago
-	ReasonIssMissing         Reason = "iss_missing"         // promised by the provider's metadata
-	ReasonIssMismatch        Reason = "iss_mismatch"        // another provider answers
-	ReasonProviderDenied     Reason = "provider_denied"     // error=access_denied
-	ReasonProviderError      Reason = "provider_error"      // any other error
-	ReasonCodeMissing        Reason = "code_missing"        // neither error nor code
+	ReasonResponseMalformed  Reason = "response_malformed"     // not an authorization response
+	ReasonDuplicateParameter Reason = "duplicate_parameter"    // a parameter twice
+	ReasonStateUnknown       Reason = "state_unknown"          // this browser began no attempt with that state
+	ReasonStateUsed          Reason = "state_used"             // the attempt was finished before: told by the caller, who remembers
+	ReasonAttemptMismatch    Reason = "attempt_mismatch"       // begun at another issuer or client
+	ReasonAttemptExpired     Reason = "attempt_expired"        // begun more than AttemptLifetime ago
+	ReasonResponseMode       Reason = "response_mode_mismatch" // a JWT where none was asked for, or none where one was
+	ReasonIssMissing         Reason = "iss_missing"            // promised by the provider's metadata
+	ReasonIssMismatch        Reason = "iss_mismatch"           // another provider answers
+	ReasonProviderDenied     Reason = "provider_denied"        // error=access_denied
+	ReasonProviderError      Reason = "provider_error"         // any other error
+	ReasonCodeMissing        Reason = "code_missing"           // neither error nor code
 )
 
 // The token endpoint (RFC 6749 5, 6).
@@ -103,13 +104,14 @@ const (
 // The access token that a request brings (RFC 6750, RFC 9068 4, RFC 7662, RFC 8705
 // 3, RFC 9449 4.3, 7), besides those that it shares with the ID token.
 const (
-	ReasonTokenKind            Reason = "token_kind_refused"    // an ID token, a logout token, or a JWT that does not say what it is
-	ReasonTokenIssuer          Reason = "token_issuer_unknown"  // iss is none of the issuers that count
-	ReasonTokenInactive        Reason = "token_inactive"        // introspection: not active
-	ReasonIntrospection        Reason = "introspection_failed"  // the endpoint refuses us, or its answer is none
-	ReasonIntrospectionBusy    Reason = "introspection_busy"    // too many tokens that are not known
-	ReasonIntrospectionMissing Reason = "introspection_missing" // the provider has no such endpoint
-	ReasonTokenBinding         Reason = "token_binding_refused" // bound, and sent as if it were not; or the reverse
+	ReasonTokenKind            Reason = "token_kind_refused"     // an ID token, a logout token, or a JWT that does not say what it is
+	ReasonTokenMalformed       Reason = "access_token_malformed" // too long, or not what it has to be: id_token_malformed of an access token
+	ReasonTokenIssuer          Reason = "token_issuer_unknown"   // iss is none of the issuers that count
+	ReasonTokenInactive        Reason = "token_inactive"         // introspection: not active
+	ReasonIntrospection        Reason = "introspection_failed"   // the endpoint refuses us, or its answer is none
+	ReasonIntrospectionBusy    Reason = "introspection_busy"     // too many tokens that are not known
+	ReasonIntrospectionMissing Reason = "introspection_missing"  // the provider has no such endpoint
+	ReasonTokenBinding         Reason = "token_binding_refused"  // bound, and sent as if it were not; or the reverse
 	ReasonTokenCertificate     Reason = "token_certificate_mismatch"
 	ReasonProof                Reason = "dpop_proof_refused"
 	ReasonProofUsed            Reason = "dpop_proof_used" // its jti was there before
@@ -166,6 +168,7 @@ var verdicts = map[Reason]verdict{
 	ReasonStateUsed:          {BadRequest, publicRestart},
 	ReasonAttemptMismatch:    {BadRequest, publicRestart},
 	ReasonAttemptExpired:     {BadRequest, publicRestart},
+	ReasonResponseMode:       {BadRequest, publicRejected},
 	ReasonIssMissing:         {BadRequest, publicRejected},
 	ReasonIssMismatch:        {BadRequest, publicRejected},
 	ReasonProviderDenied:     {Denied, publicDenied},
@@ -224,6 +227,7 @@ var verdicts = map[Reason]verdict{
 	ReasonRevocation:    {Provider, publicRejected},
 
 	ReasonTokenKind:            {NoLogin, publicToken},
+	ReasonTokenMalformed:       {NoLogin, publicToken},
 	ReasonTokenIssuer:          {NoLogin, publicToken},
 	ReasonTokenInactive:        {NoLogin, publicToken},
 	ReasonIntrospection:        {Provider, publicSetup},

@@ -34,6 +34,7 @@ type App struct {
 	logger    *zap.Logger
 	slogger   *slog.Logger
 	counters  *counters
+	now       func() time.Time
 	durable   *durable
 	providers []*provider
 	load      string // tells this loading of the configuration from others
@@ -76,7 +77,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // but the storage is opened: an identity provider that is away delays no start
 // (P01).
 func (a *App) Provision(ctx caddy.Context) error {
-	a.ctx = ctx
+	a.ctx, a.now = ctx, time.Now
 	a.logger, a.slogger, a.load = ctx.Logger(), ctx.Slogger(), rand.Text()
 	a.needs = map[string]struct{}{"email_verified": {}}
 	a.tokens = make(map[tokenNeed]struct{})
@@ -240,7 +241,7 @@ func (a *App) sessions(ctx caddy.Context, own *SessionConfig, linger time.Durati
 		}
 	}
 	config.Linger = linger
-	a.durable.keys.retain(config.Lifetime + linger)
+	a.durable.keys.Retain(config.Lifetime + linger)
 	site.cookies, site.terms, site.keys, site.state = config.Cookie, terms, config.Keys, config.State
 	if site.manager, err = session.NewManager(config); err == nil {
 		a.mu.Lock()

@@ -130,8 +130,8 @@ func (a *App) revoke(ctx context.Context, wanted revocation) error {
 	if !known {
 		return adminError(http.StatusNotFound, fmt.Errorf("nobody signs in at %.256q here; the issuer is written as in the configuration", wanted.Issuer))
 	}
-	at := a.durable.keys.now()
-	until := at.Add(a.durable.keys.longestLifetime() + logoutSlack)
+	at := a.now()
+	until := at.Add(a.durable.keys.LongestLifetime() + logoutSlack)
 	target := session.BySubject(wanted.Issuer, wanted.Subject, at, until)
 	if wanted.SessionID != "" {
 		target = session.ByIdPSession(wanted.Issuer, wanted.SessionID, until)

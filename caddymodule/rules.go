@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/gatehouse-auth/gatehouse/internal/follow"
 )
 
 // rule is a Rule that has been provisioned. It reads an identity and never
@@ -15,7 +17,7 @@ import (
 type rule struct {
 	matchers   caddyhttp.MatcherSet
 	claims     map[string][]string
-	lists      map[string][]*followed[valueList] // what stands in files; of claims that claims has, too
+	lists      map[string][]*follow.File[valueList] // what stands in files; of claims that claims has, too
 	expression *expression
 }
 
@@ -81,7 +83,7 @@ func (r *rule) provisionClaims(ctx caddy.Context, config *Rule, check valueCheck
 	if forms != 1 {
 		return fmt.Errorf("a rule holds claims, an expression or any, and exactly one of them")
 	}
-	r.claims, r.lists = make(map[string][]string, len(config.Claims)), make(map[string][]*followed[valueList])
+	r.claims, r.lists = make(map[string][]string, len(config.Claims)), make(map[string][]*follow.File[valueList])
 	for name, accepted := range config.Claims {
 		claim, err := resolve("the claim of a rule", name)
 		if err != nil {
@@ -93,9 +95,9 @@ func (r *rule) provisionClaims(ctx caddy.Context, config *Rule, check valueCheck
 		r.claims[claim] = nil
 		for _, raw := range accepted {
 			if path, isList := listPath(raw); isList {
-				list, err := follow("list of "+claim, path, maxValueList, func(content []byte) (*valueList, error) {
+				list, err := follow.Open("list of "+claim, path, maxValueList, func(content []byte) (*valueList, error) {
 					return parseValueList(claim, content, func(value string) error { return check(claim, value) })
-				}, ctx.Logger())
+				}, ctx.Logger(), nil)
 				if err != nil {
 					return fmt.Errorf("the rule on %s: %w", claim, err)
 				}
@@ -149,7 +151,10 @@ func (g *Gate) judge(r *http.Request, who *identity) (bool, error) {
 	}
 	var views []*http.Request
 	if g.rulesMatch {
-		views = readings(r)
+		var err error
+		if views, err = readings(r); err != nil {
+			return false, err
+		}
 	}
 	for i := range g.deny {
 		counts, err := g.deny[i].counts(views, true)
@@ -208,16 +213,16 @@ func (r *rule) fits(who *identity, deny bool) bool {
 
 // listed reports whether a list in a file has one of somebody's values.
 func (r *rule) listed(who *identity, claim string, deny bool) bool {
-	return slices.ContainsFunc(r.lists[claim], func(list *followed[valueList]) bool {
-		return list.value().holds(claim, who.values(claim, deny))
+	return slices.ContainsFunc(r.lists[claim], func(list *follow.File[valueList]) bool {
+		return list.Value().holds(claim, who.values(claim, deny))
 	})
 }
 
 // couldFit reports whether any of the rule's values may be one of a claim that is not
 // known.
 func (r *rule) couldFit(who *identity, claim string) bool {
-	return who.couldHave(claim, r.claims[claim]) || slices.ContainsFunc(r.lists[claim], func(list *followed[valueList]) bool {
-		return who.couldHave(claim, list.value().values)
+	return who.couldHave(claim, r.claims[claim]) || slices.ContainsFunc(r.lists[claim], func(list *follow.File[valueList]) bool {
+		return who.couldHave(claim, list.Value().values)
 	})
 }
 

@@ -11,6 +11,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/gatehouse-auth/gatehouse/internal/follow"
 )
 
 func anyListed(string) error { return nil }
@@ -83,14 +85,13 @@ func TestJudgeByList(t *testing.T) {
 	}
 	write("mallory\n")
 	core, logs := observer.New(zap.ErrorLevel)
-	list, err := follow("list of user", path, maxValueList, func(content []byte) (*valueList, error) {
+	list, err := follow.Open("list of user", path, maxValueList, func(content []byte) (*valueList, error) {
 		return parseValueList("user", content, anyListed)
-	}, zap.New(core))
+	}, zap.New(core), func() time.Time { return now })
 	if err != nil {
 		t.Fatal(err)
 	}
-	list.now = func() time.Time { return now }
-	lists := map[string][]*followed[valueList]{"user": {list}}
+	lists := map[string][]*follow.File[valueList]{"user": {list}}
 	ruled := rule{claims: map[string][]string{"user": nil}, lists: lists}
 	passes := func(step string, allow, deny bool) {
 		t.Helper()
@@ -110,13 +111,13 @@ func TestJudgeByList(t *testing.T) {
 	write("")
 	passes("SEC-11 truncated", true, false)
 	write("nobody,4711")
-	now = now.Add(followRetry)
+	now = now.Add(time.Second)
 	passes("SEC-11 wrong", true, false)
 	if logs.Len() != 2 || !strings.Contains(logs.All()[0].Message, "list of user") {
 		t.Errorf("logged %v", logs.All())
 	}
 	write("# nobody\n")
-	now = now.Add(followRetry)
+	now = now.Add(time.Second)
 	passes("nobody any more", false, true)
 }
 
@@ -127,13 +128,13 @@ func TestUnlearnedAndLists(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		list, err := follow("list", path, maxValueList, func(content []byte) (*valueList, error) {
+		list, err := follow.Open("list", path, maxValueList, func(content []byte) (*valueList, error) {
 			return parseValueList("groups", content, anyListed)
-		}, zap.NewNop())
+		}, zap.NewNop(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		g := &Gate{deny: []rule{{claims: map[string][]string{"groups": nil}, lists: map[string][]*followed[valueList]{"groups": {list}}}}}
+		g := &Gate{deny: []rule{{claims: map[string][]string{"groups": nil}, lists: map[string][]*follow.File[valueList]{"groups": {list}}}}}
 		if got, err := g.judge(withReplacer(request(t, http.MethodGet, "/")), someone(map[string]any{"groups": unlearned})); err != nil || got != passes {
 			t.Errorf("%q: %v %v", text, got, err)
 		}

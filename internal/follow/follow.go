@@ -1,4 +1,6 @@
-package caddymodule
+// Package follow reads files that an administrator may change at any time, and makes the
+// changes count without a reload.
+package follow
 
 import (
 	"crypto/sha256"
@@ -12,18 +14,17 @@ import (
 	"go.uber.org/zap"
 )
 
-// Times of files that are followed.
 const (
-	// settled is how much older than its reading a file's time has to be, for a later
-	// change to show in it.
+	// settled is how much older than the reading of it a file has to be, for a later
+	// change to show in its time.
 	settled = 2 * time.Second
-	// followRetry is how long a file that is wrong is not looked at again.
-	followRetry = time.Second
+	// retryAfter is how long after an error a file is read again.
+	retryAfter = time.Second
 )
 
-// followed is a file that is followed without a reload: each use looks at whether it
-// has changed. What was read never changes.
-type followed[T any] struct {
+// File is a file whose content is a T. Each use looks at whether the file has changed.
+// What was read never changes. It is safe for concurrent use.
+type File[T any] struct {
 	what, path string
 	limit      int64 // bytes
 	parse      func([]byte) (*T, error)
@@ -44,44 +45,51 @@ type reading[T any] struct {
 	settled bool
 }
 
-// follow reads a file of at most limit bytes, and keeps to it. The errors of parse
-// begin with the number of a line; what is wrong with the file now is an error.
-func follow[T any](what, path string, limit int64, parse func([]byte) (*T, error), logger *zap.Logger) (*followed[T], error) {
-	f := &followed[T]{what: what, path: path, limit: limit, parse: parse, logger: logger, now: time.Now}
+// Open reads a file of at most limit bytes. Log lines call it by what it is. The errors
+// of parse begin with the number of a line, and those of Open with the path before it.
+// The clock is time.Now by default.
+func Open[T any](what, path string, limit int64, parse func([]byte) (*T, error), logger *zap.Logger, now func() time.Time) (*File[T], error) {
+	if now == nil {
+		now = time.Now
+	}
+	f := &File[T]{what: what, path: path, limit: limit, parse: parse, logger: logger, now: now}
 	return f, f.read()
 }
 
-// value returns what the file says now. A file that cannot be read, or that is wrong,
-// is logged once, and what it said before goes on.
-func (f *followed[T]) value() *T {
+// Path returns the path that the file was opened by.
+func (f *File[T]) Path() string { return f.path }
+
+// Value returns what the file says now. If it cannot be read, or has an error, that is
+// logged once, and what it said before stays.
+func (f *File[T]) Value() *T {
 	current := f.current.Load()
 	if !f.changed(current) || !f.mu.TryLock() {
-		return current.value // as it is, or somebody else is reading it
+		return current.value // unchanged, or somebody else is reading the file
 	}
 	defer f.mu.Unlock()
-	if f.failed != "" && f.now().Sub(f.tried) < followRetry {
+	if f.failed != "" && f.now().Sub(f.tried) < retryAfter {
 		return current.value
 	}
 	failed := ""
 	if err := f.read(); err != nil {
 		failed = err.Error()
 		if failed != f.failed {
-			f.logger.Error("the "+f.what+" cannot be used any more; what it said before goes on", zap.Error(err))
+			f.logger.Error("the "+f.what+" cannot be used any more; what it said before stays", zap.Error(err))
 		}
 	}
 	f.failed, f.tried = failed, f.now()
 	return f.current.Load().value
 }
 
-// changed reports that the file may say something else than what was read.
-func (f *followed[T]) changed(current *reading[T]) bool {
+// changed reports whether the file may differ from what was read.
+func (f *File[T]) changed(current *reading[T]) bool {
 	info, err := os.Stat(f.path)
 	return err != nil || !current.settled || !os.SameFile(info, current.info) ||
 		!info.ModTime().Equal(current.info.ModTime()) || info.Size() != current.info.Size()
 }
 
 // read reads the file as it is now.
-func (f *followed[T]) read() error {
+func (f *File[T]) read() error {
 	file, err := os.Open(f.path)
 	if err != nil {
 		return err
