@@ -16,6 +16,9 @@ const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 // clientAssertion makes the assertion of one request, and of that alone: jti
 // works once (OIDC Core 9, RFC 7523 3).
 func (c *Client) clientAssertion(meta *metadata) (url.Values, error) {
+	if c.cfg.ClientAssertion != nil {
+		return c.issuedAssertion()
+	}
 	key, err := c.signingKey()
 	if err != nil {
 		return nil, err

@@ -24,7 +24,8 @@ const (
 	ClientSecretBasic = "client_secret_basic"
 	// ClientSecretPost sends id and secret in the body.
 	ClientSecretPost = "client_secret_post"
-	// PrivateKeyJWT sends an assertion that is signed anew for each request.
+	// PrivateKeyJWT sends an assertion that is signed anew for each request; or, with
+	// Config.ClientAssertion, one that somebody else has signed.
 	PrivateKeyJWT = "private_key_jwt"
 	// TLSClientAuth sends the id in the body; the certificate of the connection,
 	// which an authority has signed, says the rest.
@@ -41,7 +42,7 @@ func (cfg Config) defaultClientAuth() string {
 	switch {
 	case cfg.ClientAuth != "" || cfg.ClientSecret != nil:
 		return cfg.ClientAuth
-	case cfg.ClientKeys != nil:
+	case cfg.ClientAssertion != nil, cfg.ClientKeys != nil:
 		return PrivateKeyJWT
 	case cfg.MutualTLS:
 		return TLSClientAuth
@@ -52,6 +53,9 @@ func (cfg Config) defaultClientAuth() string {
 // validateClientAuth wants secret, key and certificate where they are used, and a
 // secret nowhere else.
 func (cfg Config) validateClientAuth() error {
+	if cfg.ClientAssertion != nil && (cfg.ClientSecret != nil || cfg.ClientAuth != PrivateKeyJWT) {
+		return errors.New("client_assertion: it proves the client alone, without client_secret and client_auth")
+	}
 	switch cfg.ClientAuth {
 	case "", ClientSecretBasic, ClientSecretPost:
 		if cfg.ClientSecret == nil {
@@ -62,7 +66,7 @@ func (cfg Config) validateClientAuth() error {
 		}
 		return nil
 	case PrivateKeyJWT:
-		if cfg.ClientKeys == nil {
+		if cfg.ClientKeys == nil && cfg.ClientAssertion == nil {
 			return errors.New("client_key: missing for client_auth private_key_jwt")
 		}
 	case TLSClientAuth, SelfSignedTLSClientAuth:

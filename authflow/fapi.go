@@ -109,6 +109,8 @@ func (cfg Config) checkFAPI2Client() error {
 	switch {
 	case cfg.ClientSecret != nil:
 		return fapi2Error("5.3.3.1", "client_secret: a client proves itself by client_key or client_certificate")
+	case cfg.ClientAssertion != nil:
+		return fapi2Error("5.3.3.1", "client_assertion: a client proves itself by client_key or client_certificate")
 	case method == "":
 		return fapi2Error("5.3.3.1", "client_key or client_certificate is needed")
 	case !slices.Contains([]string{PrivateKeyJWT, TLSClientAuth, SelfSignedTLSClientAuth}, method):

@@ -53,6 +53,11 @@ type Config struct {
 	// [Client.Keys]). It is called for every signature, so that a changed key is
 	// followed. Default: none.
 	ClientKeys func() ([]ClientKey, error)
+	// ClientAssertion returns an assertion of who this client is that somebody else has
+	// issued (RFC 7521 4.2); it proves the client instead of a secret, and ClientKeys
+	// then sign request objects alone. It is called for every request, so that one that
+	// was renewed is followed. Default: none.
+	ClientAssertion func() (ClientAssertion, error)
 	// MutualTLS says that Transport shows a certificate of this client (RFC 8705):
 	// the endpoints are then those of mtls_endpoint_aliases, where there are some.
 	MutualTLS bool

@@ -35,15 +35,16 @@ const (
 
 // The token endpoint (RFC 6749 5, 6).
 const (
-	ReasonClientSecret        Reason = "client_secret_unreadable" // Config.ClientSecret failed
-	ReasonClientKey           Reason = "client_key_unreadable"    // Config.ClientKeys failed, or gave none that signs
-	ReasonClientAuth          Reason = "client_auth_unsupported"  // the provider takes no method that we have
-	ReasonProviderUnavailable Reason = "provider_unavailable"     // no connection, a timeout, 408, 429 or 5xx
-	ReasonTokenEndpoint       Reason = "token_endpoint_error"     // refused, but not because of the grant; or no token response
-	ReasonTokenType           Reason = "token_type_refused"       // neither Bearer nor, if it was asked for, DPoP
-	ReasonDPoPDowngrade       Reason = "dpop_downgrade"           // Bearer, where tokens bound to a key were asked for
-	ReasonCodeRefused         Reason = "code_refused"             // invalid_grant for a code
-	ReasonRefreshRefused      Reason = "refresh_refused"          // invalid_grant for a refresh token
+	ReasonClientSecret        Reason = "client_secret_unreadable"    // Config.ClientSecret failed
+	ReasonClientKey           Reason = "client_key_unreadable"       // Config.ClientKeys failed, or gave none that signs
+	ReasonClientAssertion     Reason = "client_assertion_unreadable" // Config.ClientAssertion failed, or gave one that has expired
+	ReasonClientAuth          Reason = "client_auth_unsupported"     // the provider takes no method that we have
+	ReasonProviderUnavailable Reason = "provider_unavailable"        // no connection, a timeout, 408, 429 or 5xx
+	ReasonTokenEndpoint       Reason = "token_endpoint_error"        // refused, but not because of the grant; or no token response
+	ReasonTokenType           Reason = "token_type_refused"          // neither Bearer nor, if it was asked for, DPoP
+	ReasonDPoPDowngrade       Reason = "dpop_downgrade"              // Bearer, where tokens bound to a key were asked for
+	ReasonCodeRefused         Reason = "code_refused"                // invalid_grant for a code
+	ReasonRefreshRefused      Reason = "refresh_refused"             // invalid_grant for a refresh token
 )
 
 // The token endpoint of our own (RFC 6749 4.3, 5.2; RFC 7009 2.1).
@@ -176,6 +177,7 @@ var verdicts = map[Reason]verdict{
 
 	ReasonClientSecret:        {Internal, publicSetup},
 	ReasonClientKey:           {Internal, publicSetup},
+	ReasonClientAssertion:     {Internal, publicSetup},
 	ReasonClientAuth:          {Internal, publicSetup},
 	ReasonProviderUnavailable: {Unavailable, publicLater},
 	ReasonTokenEndpoint:       {Provider, publicRejected},

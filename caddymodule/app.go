@@ -34,6 +34,7 @@ type App struct {
 	logger    *zap.Logger
 	slogger   *slog.Logger
 	counters  *counters
+	now       func() time.Time
 	durable   *durable
 	providers []*provider
 	load      string // tells this loading of the configuration from others
@@ -56,6 +57,10 @@ type App struct {
 	users map[string]*provider
 	// domains are the terms of sessions by shared cookie scope.
 	domains map[string]sessionTerms
+	// issuers are those at which people sign in, and managers who ends their sessions,
+	// one for each place that remembers what has ended.
+	issuers  map[string]struct{}
+	managers map[*session.State]*session.Manager
 	// replicas are the places that sites share with other servers.
 	replicas map[*replicas]struct{}
 	// configured are the keys that session settings of this configuration hold.
@@ -72,13 +77,14 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // but the storage is opened: an identity provider that is away delays no start
 // (P01).
 func (a *App) Provision(ctx caddy.Context) error {
-	a.ctx = ctx
+	a.ctx, a.now = ctx, time.Now
 	a.logger, a.slogger, a.load = ctx.Logger(), ctx.Slogger(), rand.Text()
 	a.needs = map[string]struct{}{"email_verified": {}}
 	a.tokens = make(map[tokenNeed]struct{})
 	a.users = make(map[string]*provider)
 	a.domains = make(map[string]sessionTerms)
 	a.replicas = make(map[*replicas]struct{})
+	a.issuers, a.managers = make(map[string]struct{}), make(map[*session.State]*session.Manager)
 	var err error
 	if a.counters, err = newCounters(ctx.GetMetricsRegistry()); err != nil {
 		return err
@@ -237,7 +243,11 @@ func (a *App) sessions(ctx caddy.Context, own *SessionConfig, linger time.Durati
 	config.Linger = linger
 	a.durable.keys.Retain(config.Lifetime + linger)
 	site.cookies, site.terms, site.keys, site.state = config.Cookie, terms, config.Keys, config.State
-	site.manager, err = session.NewManager(config)
+	if site.manager, err = session.NewManager(config); err == nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.managers[config.State] = site.manager
+	}
 	return site, err
 }
 

@@ -148,6 +148,7 @@ func providerWords(p *ProviderConfig) vocabulary {
 		"client_auth": oneOf(&p.ClientAuth, authflow.ClientSecretBasic, authflow.ClientSecretPost, authflow.PrivateKeyJWT,
 			authflow.TLSClientAuth, authflow.SelfSignedTLSClientAuth, authflow.ClientAuthNone),
 		"client_key":         {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseClientKey(d, p) }},
+		"client_assertion":   one(&p.ClientAssertion),
 		"client_certificate": {parse: func(d *caddyfile.Dispenser) error { return parseClientCertificate(d, p) }},
 		"profile":            oneOf(&p.Profile, authflow.ProfileFAPI2),
 		"response_mode":      oneOf(&p.ResponseMode, "query", authflow.FormPost, authflow.QueryJWT, authflow.FormPostJWT),

@@ -44,6 +44,9 @@ func (c *ProviderConfig) check() error {
 	if config.ClientKeys = nil; len(c.ClientKey) > 0 {
 		config.ClientKeys = new(clientKeyFiles).read
 	}
+	if config.ClientAssertion = nil; c.ClientAssertion != "" {
+		config.ClientAssertion = assertionFile("").read
+	}
 	config.ClientSecret = nil
 	if c.ClientSecret != "" {
 		config.ClientSecret = func() (secret.String, error) { return secret.String{}, errSecret }
@@ -70,7 +73,7 @@ func (c *ProviderConfig) withoutPlaceholders() *ProviderConfig {
 		known.Issuer = standIn(c.Issuer, "https://localhost")
 	}
 	known.ClientID = standIn(c.ClientID, "client")
-	if known.ClientSecret, known.ClientKey = "", nil; c.ClientAuth != authflow.ClientAuthNone && (c.ClientSecret != "" || len(c.ClientKey) > 0) {
+	if known.ClientSecret, known.ClientKey, known.ClientAssertion = "", nil, ""; c.ClientAuth != authflow.ClientAuthNone && (c.ClientSecret != "" || len(c.ClientKey) > 0 || c.ClientAssertion != "") {
 		known.ClientSecret = "secret"
 	}
 	if slices.ContainsFunc(c.Scopes, holdsPlaceholder) {

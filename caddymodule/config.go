@@ -39,6 +39,10 @@ type ProviderConfig struct {
 	// endpoint `jwks`.
 	ClientKey []ClientKeyConfig `json:"client_key,omitempty"`
 
+	// A file in which the platform keeps an assertion of who this client is, which the
+	// provider takes instead of a secret (RFC 7521 4.2). It is read again at each use.
+	ClientAssertion string `json:"client_assertion,omitempty"`
+
 	// The client's certificate, shown on every connection to the provider.
 	ClientCertificate *ClientCertificateConfig `json:"client_certificate,omitempty"`
 

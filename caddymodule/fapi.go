@@ -38,6 +38,9 @@ func (c *ProviderConfig) checkProfile() error {
 	if len(c.ClientKey) > 0 {
 		config.ClientKeys = new(clientKeyFiles).read
 	}
+	if c.ClientAssertion != "" {
+		config.ClientAssertion = assertionFile("").read
+	}
 	return config.CheckProfile()
 }
 

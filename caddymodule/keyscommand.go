@@ -40,7 +40,7 @@ says, or the default address.
 // rotateRoute is where the admin endpoint rotates keys.
 const rotateRoute = "/gatehouse/keys/rotate"
 
-// adminAPI is the module admin.api.gatehouse: what the command `keys` asks for.
+// adminAPI is the module admin.api.gatehouse: what the commands `keys` and `sessions` ask for.
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -50,7 +50,10 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 
 // Routes implements caddy.AdminRouter.
 func (a adminAPI) Routes() []caddy.AdminRoute {
-	return []caddy.AdminRoute{{Pattern: rotateRoute, Handler: caddy.AdminHandlerFunc(a.rotate)}}
+	return []caddy.AdminRoute{
+		{Pattern: rotateRoute, Handler: caddy.AdminHandlerFunc(a.rotate)},
+		{Pattern: endSessionsRoute, Handler: caddy.AdminHandlerFunc(a.endSessions)},
+	}
 }
 
 // rotated is the answer to a rotation.

@@ -15,7 +15,7 @@ import (
 func TestTrustPoolsAreNotMixedUp(t *testing.T) {
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 	defer cancel()
-	app := &App{logger: zap.NewNop(), slogger: slog.New(slog.DiscardHandler), load: "one", needs: map[string]struct{}{}}
+	app := &App{logger: zap.NewNop(), slogger: slog.New(slog.DiscardHandler), load: "one", needs: map[string]struct{}{}, issuers: map[string]struct{}{}}
 	defer func() { _ = app.Cleanup() }()
 	server := httptest.NewTLSServer(nil)
 	defer server.Close()

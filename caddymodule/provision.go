@@ -152,6 +152,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
 	}
 	p.dpop = p.client.DPoP()
+	a.knowIssuer(p)
 	return p, nil
 }
 
@@ -238,7 +239,7 @@ func (c *ProviderConfig) client(known preset) (authflow.Config, error) {
 		return config, fmt.Errorf("userinfo: %q is none of off, on_missing_claims, required", c.UserInfo)
 	}
 	config.UserInfoAlg, config.IntrospectionAlg = c.UserInfoSignedResponseAlg, c.IntrospectionSignedResponseAlg
-	for _, step := range []func(*authflow.Config) error{c.provisionRequest, c.provisionKeys, c.provisionSecret} {
+	for _, step := range []func(*authflow.Config) error{c.provisionRequest, c.provisionKeys, c.provisionAssertion, c.provisionSecret} {
 		if err := step(&config); err != nil {
 			return config, err
 		}
@@ -272,10 +273,10 @@ func (c *ProviderConfig) provisionSecret(config *authflow.Config) error {
 		return nil
 	}
 	if c.ClientSecret == "" {
-		if config.ClientKeys != nil || config.MutualTLS {
+		if config.ClientKeys != nil || config.MutualTLS || config.ClientAssertion != nil {
 			return nil
 		}
-		return fmt.Errorf("client_secret is needed (or client_key, client_certificate, or client_auth none, for a public client)")
+		return fmt.Errorf("client_secret is needed (or client_key, client_certificate, client_assertion, or client_auth none, for a public client)")
 	}
 	raw := c.ClientSecret
 	config.ClientSecret = func() (secret.String, error) {

@@ -46,6 +46,7 @@ type Provider struct {
 	ClientID          string            // default "client"
 	ClientSecret      string            // default "secret +/:%", which tells whether it is form-encoded in Basic
 	ClientJWKS        string            // the client's keys for private_key_jwt and request objects: a JWK Set, or the address of one
+	FederatedIssuer   string            // who issues the client's assertions (RFC 7521 4.2), for the subject "workload", with a key of ClientJWKS; default the client
 	ClientCertificate *x509.Certificate // the client's, for tls_client_auth
 	TLS               *tls.Config       // how it listens; nil = plain http
 	Path              string            // path of the issuer: "/realms/a/"; default none

@@ -191,6 +191,12 @@ func (p *Provider) clientAssertion(form url.Values) string {
 	if err != nil {
 		return err.Error()
 	}
+	if p.FederatedIssuer != "" { // it works as often as it is sent, until it expires
+		if claims["iss"] != p.FederatedIssuer || claims["sub"] != "workload" || claims["aud"] != p.Issuer() || form.Get("client_id") != p.ClientID {
+			return "iss, sub, aud or client_id is another"
+		}
+		return ""
+	}
 	exp, _ := claims["exp"].(float64)
 	jti, _ := claims["jti"].(string)
 	switch {
