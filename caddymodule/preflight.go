@@ -14,11 +14,12 @@ var notOfPreflights = map[string]bool{
 
 // methodOverrides are those by which an application takes another method for the
 // request's, folded.
-var methodOverrides = newNameSet([]string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"})
+var methodOverrides = map[string]bool{"xhttpmethodoverride": true, "xhttpmethod": true, "xmethodoverride": true}
 
 // namesMethodHeader reports one of them.
 func namesMethodHeader(name string) bool {
-	return len(name) >= len("xhttpmethod") && methodOverrides.has(name)
+	var buffer [64]byte
+	return len(name) >= len("xhttpmethod") && methodOverrides[string(fold(buffer[:0], name))]
 }
 
 // isPreflight reports what a browser asks before a request of another origin (Fetch
