@@ -235,7 +235,7 @@ func (a *App) sessions(ctx caddy.Context, own *SessionConfig, linger time.Durati
 		}
 	}
 	config.Linger = linger
-	a.durable.keys.retain(config.Lifetime + linger)
+	a.durable.keys.Retain(config.Lifetime + linger)
 	site.cookies, site.terms, site.keys, site.state = config.Cookie, terms, config.Keys, config.State
 	site.manager, err = session.NewManager(config)
 	return site, err

@@ -80,7 +80,7 @@ func (g *Gate) logoutToken(r *http.Request) (*authflow.LogoutToken, *provider, e
 // token, which therefore changes nothing; so it may be noted as used when all else
 // has worked, and a provider that was told 503 can send it again.
 func (g *Gate) obeyLogout(r *http.Request, token *authflow.LogoutToken) error {
-	until := token.Issued.Add(g.app.durable.keys.longestLifetime() + logoutSlack)
+	until := token.Issued.Add(g.app.durable.keys.LongestLifetime() + logoutSlack)
 	var targets []session.Target
 	if token.SessionID == "" {
 		targets = append(targets, session.BySubject(token.Issuer, token.Subject, token.Issued, until))

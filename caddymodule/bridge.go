@@ -147,7 +147,7 @@ func (p *provider) isOf(s *session.Session) bool {
 
 // same reports that two sites mean the same provider, wherever each names it.
 func (p *provider) same(other *provider) bool {
-	return p.name == other.name && p.client == other.client && p.users == other.users
+	return p.name == other.name && p.client == other.client && p.usersFile == other.usersFile
 }
 
 // key is what a session keeps a claim under: its name, and the path if that is

@@ -121,6 +121,9 @@ func parseProvider(d *caddyfile.Dispenser, app *App) error {
 	}
 	issuer := cmp.Or(provider.Issuer, presets[provider.Preset].issuer)
 	for _, needed := range []struct{ word, value string }{{"issuer", issuer}, {"client_id", provider.ClientID}} {
+		if _, isPreset := presets[provider.Name]; needed.value == "" && isPreset && provider.Preset == "" {
+			return d.Errf("provider %s needs %s; did you mean preset %s? It is never guessed from the name", provider.name(), needed.word, provider.Name)
+		}
 		if needed.value == "" {
 			return d.Errf("provider %s needs %s", provider.name(), needed.word)
 		}
@@ -138,7 +141,7 @@ func providerWords(p *ProviderConfig) vocabulary {
 	words := networkWords(&p.NetworkConfig)
 	maps.Copy(words, vocabulary{
 		"display_name":  one(&p.DisplayName),
-		"preset":        oneOf(&p.Preset, presetNames()...),
+		"preset":        {parse: func(d *caddyfile.Dispenser) error { return parsePreset(d, p) }},
 		"issuer":        one(&p.Issuer),
 		"client_id":     one(&p.ClientID),
 		"client_secret": one(&p.ClientSecret),
@@ -265,6 +268,9 @@ func suggestion(name string, words vocabulary) string {
 		}
 	}
 	slices.Sort(names)
+	if hint := otherWords[strings.ReplaceAll(name, "-", "_")]; hint != "" {
+		return "; " + hint
+	}
 	if meant := closest(name, names); meant != "" {
 		return "; did you mean " + meant + "?"
 	}

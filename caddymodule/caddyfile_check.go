@@ -154,7 +154,10 @@ func (g *Gate) checkRules(global *App) error {
 		g.speakers = nil // there are others, too
 	}
 	for _, config := range slices.Concat(g.Allow, g.Deny) {
-		compiled := rule{claims: config.Claims}
+		compiled := rule{claims: make(map[string][]string, len(config.Claims))}
+		for claim, accepted := range config.Claims {
+			compiled.claims[claim] = slices.DeleteFunc(slices.Clone(accepted), holdsPlaceholder)
+		}
 		if config.Expression != "" {
 			var err error
 			if compiled.expression, err = compileExpression(config.Expression, func(string) {}); err != nil {

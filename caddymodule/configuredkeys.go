@@ -39,6 +39,12 @@ type configuredKeys struct {
 	text    [sha256.Size]byte // of what was read, hashed
 }
 
+// readRing is a ring and the time at which it was read.
+type readRing struct {
+	ring *seal.Ring
+	read time.Time
+}
+
 // keys returns what seals the cookies of a site: its configured keys, or else the
 // ring in Caddy's storage.
 func (a *App) keys(c *SessionConfig) (session.Keys, error) {

@@ -23,6 +23,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/internal/users"
 )
 
 func read(t *testing.T, path string) string {
@@ -147,7 +148,7 @@ func examples(t *testing.T) []example {
 					t.Errorf("%s: %v", where, err)
 				}
 			case language == "users":
-				if _, err := parseUsers([]byte(block)); err != nil {
+				if _, err := users.Parse([]byte(block)); err != nil {
 					t.Errorf("%s: line %v", where, err)
 				}
 			case language == "nginx": // a test of internal/e2e runs it

@@ -19,6 +19,7 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
 	"github.com/gatehouse-auth/gatehouse/internal/secret"
+	"github.com/gatehouse-auth/gatehouse/internal/users"
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
@@ -32,8 +33,8 @@ type provider struct {
 	emailTrusted bool
 	// paths maps the names that rules use to where the claims stand.
 	paths map[string]string
-	// users: they stand in a file, and there is no client.
-	users *usersFile
+	// usersFile lists the users of the site's own; then there is no client.
+	usersFile *users.File
 	// public: anybody can have an account there, so that "anyone who can sign
 	// in" is the whole world.
 	public bool
@@ -331,7 +332,7 @@ func (a *App) acquireClient(c *NetworkConfig, written []byte, config authflow.Co
 func (c *SessionConfig) provision(d *durable) (session.Config, error) {
 	config, err := c.settings()
 	if err == nil {
-		d.keys.retain(config.Lifetime)
+		d.keys.Retain(config.Lifetime)
 	}
 	return config, err
 }

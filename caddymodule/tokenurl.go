@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
 	"github.com/gatehouse-auth/gatehouse/internal/secret"
+	"github.com/gatehouse-auth/gatehouse/internal/users"
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
@@ -48,7 +49,7 @@ func (g *Gate) provisionUsers(caddy.Context) error {
 			return fmt.Errorf("users: a provider is called %s, and its users would be taken for those of the file", usersName)
 		}
 	}
-	speaker, err := g.app.usersOf(path, g.now)
+	speaker, err := g.app.usersOf(path)
 	if err != nil {
 		return fmt.Errorf("users: %w", err)
 	}
@@ -62,22 +63,22 @@ func (g *Gate) provisionUsers(caddy.Context) error {
 	g.speakers = append(slices.Clone(g.speakers), speaker)
 	g.users = speaker
 	g.issued = &authflow.IssuedTokens{Prepare: ownSession}
-	g.app.durable.keys.retain(ownTokenLifetime)
+	g.app.durable.keys.Retain(ownTokenLifetime)
 	return nil
 }
 
 // usersOf finds or reads a users file, which several sites may share.
-func (a *App) usersOf(path string, now func() time.Time) (*provider, error) {
+func (a *App) usersOf(path string) (*provider, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if known := a.users[path]; known != nil {
 		return known, nil
 	}
-	file, err := openUsersFile(path, a.logger, now)
+	file, err := users.Open(path, a.logger, nil)
 	if err != nil {
 		return nil, err
 	}
-	speaker := &provider{name: usersName, userClaim: "sub", users: file}
+	speaker := &provider{name: usersName, userClaim: "sub", usersFile: file}
 	a.users[path] = speaker
 	return speaker, nil
 }
@@ -121,7 +122,7 @@ func (g *Gate) serveToken(w http.ResponseWriter, r *http.Request, v *visit) erro
 	if err != nil {
 		return g.failToken(w, r, v, err)
 	}
-	g.logger.Info("gave an access token", zap.String("user", who.name), zap.String("host", v.origin.host))
+	g.logger.Info("gave an access token", zap.String("user", who.Name), zap.String("host", v.origin.host))
 	w.Header().Set("Pragma", "no-cache") // RFC 6749 5.1
 	return writeJSON(w, http.StatusOK, answer)
 }
@@ -145,24 +146,24 @@ func (g *Gate) refuseTokenRequest(w http.ResponseWriter, r *http.Request, v *vis
 
 // checkPassword finds whose name and password a request brings, within the limits of
 // what may be tried.
-func (g *Gate) checkPassword(r *http.Request, request *authflow.PasswordGrant) (*account, error) {
-	limiter, now := g.app.durable.passwords, g.now()
+func (g *Gate) checkPassword(r *http.Request, request *authflow.PasswordGrant) (*users.User, error) {
+	limiter, file := g.app.durable.passwords, g.users.usersFile
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	giveBack, err := limiter.take(r.Context(), g.state, g.users.users.path, request.Username, address, now)
+	giveBack, err := limiter.Take(r.Context(), g.state, file.Path(), request.Username, address, g.now())
 	if err != nil {
-		return nil, err
+		return nil, passwordProblem(err)
 	}
-	known := g.users.users.accounts()
-	who, err := limiter.compare(r.Context(), func() *account {
-		return known.verify(request.Username, request.Password.Reveal())
+	known := file.Value()
+	who, err := limiter.Compare(r.Context(), func() *users.User {
+		return known.Verify(request.Username, request.Password.Reveal())
 	})
 	switch {
 	case err != nil:
 		giveBack()
-		return nil, err
+		return nil, passwordProblem(err)
 	case who == nil:
 		name := request.Username
-		if _, isUser := known.byName[name]; !isUser {
+		if known.Find(name) == nil {
 			name = "unknown" // people type their password there
 		}
 		return nil, problem(authflow.BadRequest, ReasonPasswordRefused, "Name or password are not right.", fmt.Errorf("user %s, from %s", name, address))
@@ -171,14 +172,26 @@ func (g *Gate) checkPassword(r *http.Request, request *authflow.PasswordGrant) (
 	return who, nil
 }
 
+// passwordProblem says why a password was not even compared.
+func passwordProblem(err error) error {
+	if tooMany, is := errors.AsType[*users.TooManyError](err); is {
+		p := problem(authflow.BadRequest, ReasonTooManyAttempts, "Too many attempts. Please try again later.", err)
+		p.RetryAfter = tooMany.RetryAfter
+		return p
+	}
+	p := problem(authflow.Unavailable, ReasonPasswordsBusy, "Too many passwords are being checked at the moment. Please try again shortly.", err)
+	p.RetryAfter = 5 * time.Second
+	return p
+}
+
 // issueToken issues a token for all the groups of a user that can be scopes, or those
 // of them that were asked for.
-func (g *Gate) issueToken(r *http.Request, v *visit, who *account, scopes []string) (*tokenAnswer, error) {
-	if lacking := without(scopes, who.groups); len(lacking) > 0 {
-		return nil, authflow.NewError(authflow.ReasonScopeRefused, fmt.Errorf("user %s has no group %q", who.name, lacking))
+func (g *Gate) issueToken(r *http.Request, v *visit, who *users.User, scopes []string) (*tokenAnswer, error) {
+	if lacking := without(scopes, who.Groups); len(lacking) > 0 {
+		return nil, authflow.NewError(authflow.ReasonScopeRefused, fmt.Errorf("user %s has no group %q", who.Name, lacking))
 	}
 	if scopes == nil {
-		scopes = slices.DeleteFunc(slices.Clone(who.groups), func(group string) bool { return !authflow.IsScope(group) })
+		scopes = slices.DeleteFunc(slices.Clone(who.Groups), func(group string) bool { return !authflow.IsScope(group) })
 	}
 	server, err := g.authorizationServer(r.Context(), v)
 	if err != nil {
@@ -186,8 +199,8 @@ func (g *Gate) issueToken(r *http.Request, v *visit, who *account, scopes []stri
 	}
 	now := g.now()
 	token, err := server.Issue(authflow.IssuedToken{
-		ID: session.NewID().String(), Subject: who.name, ClientID: usersClient, Scopes: scopes, Groups: who.groups,
-		Entry: who.entry, Issued: now, Expires: now.Add(ownTokenLifetime),
+		ID: session.NewID().String(), Subject: who.Name, ClientID: usersClient, Scopes: scopes, Groups: who.Groups,
+		Entry: who.Entry, Issued: now, Expires: now.Add(ownTokenLifetime),
 	})
 	if err != nil {
 		return nil, err
@@ -315,7 +328,7 @@ func (g *Gate) openOwnToken(ctx context.Context, v *visit, raw secret.String) (*
 		return nil, asTokenProblem(err)
 	}
 	s := token.Prepared.(*session.Session)
-	if known := g.users.users.accounts().byName[token.Subject]; known == nil || known.entry != token.Entry {
+	if known := g.users.usersFile.Value().Find(token.Subject); known == nil || known.Entry != token.Entry {
 		return s, tokenProblem(authflow.NoLogin, ReasonSessionEnded, "invalid_token", fmt.Errorf("the entry of user %s has changed since, or is gone", token.Subject))
 	}
 	if err := g.sessions.Check(ctx, s); err != nil {

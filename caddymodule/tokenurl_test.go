@@ -10,11 +10,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/gatehouse-auth/gatehouse/authflow"
 	"github.com/gatehouse-auth/gatehouse/internal/testop"
+	"github.com/gatehouse-auth/gatehouse/internal/users"
+	"github.com/gatehouse-auth/gatehouse/session"
 )
 
 // cheapHash is that of "password".
@@ -56,7 +60,7 @@ func (b *benched) issue(tb testing.TB) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	answer, err := b.gate.issueToken(r, v, b.gate.users.users.accounts().byName["alice"], nil)
+	answer, err := b.gate.issueToken(r, v, b.gate.users.usersFile.Value().Find("alice"), nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -178,5 +182,32 @@ func TestOwnTokenAllocationBudget(t *testing.T) {
 	})
 	if budget := float64(2*len(site.gate.identityHeaders) + 35); got > budget {
 		t.Errorf("%v allocations a request, at most %v", got, budget)
+	}
+}
+
+// A password that was not even compared says when to come again, by a reason of its own; nothing of it is the visitor's.
+func TestPasswordProblem(t *testing.T) {
+	limiter, now := users.NewLimiter(), time.Unix(1_700_000_000, 0)
+	try := func() error {
+		_, err := limiter.Take(t.Context(), session.NewState(nil, nil), "file", "alice", "192.0.2.1", now)
+		return err
+	}
+	for range 10 {
+		if err := try(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		err    error
+		kind   authflow.Kind
+		reason authflow.Reason
+	}{
+		{try(), authflow.BadRequest, ReasonTooManyAttempts},
+		{users.ErrBusy, authflow.Unavailable, ReasonPasswordsBusy},
+	} {
+		p := asProblem(passwordProblem(tt.err))
+		if p.Kind != tt.kind || p.Reason != tt.reason || p.RetryAfter <= 0 || !errors.Is(p, tt.err) {
+			t.Errorf("%v: %v, again in %s", tt.err, p, p.RetryAfter)
+		}
 	}
 }

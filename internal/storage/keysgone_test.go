@@ -1,4 +1,4 @@
-package caddymodule
+package storage
 
 import (
 	"os"
@@ -23,7 +23,7 @@ func TestKeysAreGoneWhileRunning(t *testing.T) {
 			t.Fatalf("who was signed in is signed out: %v", err)
 		}
 	}
-	if id, err := k.rotate(t.Context()); err == nil {
+	if id, err := k.Rotate(t.Context()); err == nil {
 		t.Errorf("rotated to %s, which signs everybody out", id)
 	}
 	if files, _ := filepath.Glob(filepath.Join(folder, "*")); len(files) != 0 {
@@ -33,7 +33,7 @@ func TestKeysAreGoneWhileRunning(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.advance(ringAge + time.Second)
-	if _, err := k.rotate(t.Context()); err != nil {
+	if _, err := k.Rotate(t.Context()); err != nil {
 		t.Errorf("when it is back: %v", err)
 	}
 	if _, err := mustRing(t, k).Open(cookiePurpose, sealed); err != nil {

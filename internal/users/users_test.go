@@ -1,4 +1,4 @@
-package caddymodule
+package users
 
 import (
 	"errors"
@@ -7,11 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 )
 
 // Hashes of "antitiming", as `gatehouse hash-password` makes them.
@@ -21,12 +19,12 @@ var (
 )
 
 func TestParseUsers(t *testing.T) {
-	parsed, err := parseUsers([]byte("# all\r\n\n  ada\t" + bcryptOfTest + "  ops reader ops # a comment\r\nbob " + argon2OfTest))
+	parsed, err := Parse([]byte("# all\r\n\n  ada\t" + bcryptOfTest + "  ops reader ops # a comment\r\nbob " + argon2OfTest))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ada, bob := parsed.byName["ada"], parsed.byName["bob"]
-	if len(parsed.all) != 2 || !slices.Equal(ada.groups, []string{"ops", "reader"}) || len(bob.groups) != 0 {
+	if len(parsed.all) != 2 || !slices.Equal(ada.Groups, []string{"ops", "reader"}) || len(bob.Groups) != 0 {
 		t.Errorf("%+v %+v", ada, bob)
 	}
 	hash22, hash31 := "$2a$14$"+strings.Repeat("a", 22), strings.Repeat("b", 31)
@@ -34,28 +32,27 @@ func TestParseUsers(t *testing.T) {
 		{"no hash", "ada", "1: user ada has no hash"},
 		{"the line is named", "# x\n\nada", "3: user ada"},
 		{"twice", "ada " + bcryptOfTest + "\nada " + argon2OfTest, "2: user ada is there twice"},
-		{"a password instead of a hash", "ada secret", "no hash"},
-		{"a hash of another kind", "ada $6$salt$" + strings.Repeat("x", 86), "no hash"},
-		{"a hash of base64, as Caddy once took it", "ada JDJhJDE0JFgzdWxxZi9pR3huZjFrNm9NWi5SWmVKVW9xSTlQWDJQTTRyUzVsa0lLSlhkdUxHWEdQcnQ2", "no hash"},
-		{"bcrypt that is torn", "ada " + bcryptOfTest[:len(bcryptOfTest)-1], "no hash"},
+		{"a password instead of a hash", "ada secret", "not a bcrypt or argon2id hash"},
+		{"a hash of another kind", "ada $6$salt$" + strings.Repeat("x", 86), "not a bcrypt or argon2id hash"},
+		{"a hash of base64, as Caddy once took it", "ada JDJhJDE0JFgzdWxxZi9pR3huZjFrNm9NWi5SWmVKVW9xSTlQWDJQTTRyUzVsa0lLSlhkdUxHWEdQcnQ2", "not a bcrypt or argon2id hash"},
+		{"bcrypt that is torn", "ada " + bcryptOfTest[:len(bcryptOfTest)-1], "not a bcrypt or argon2id hash"},
 		{"bcrypt that takes days", "ada " + strings.Replace(hash22+hash31, "$14$", "$31$", 1), "cost"},
 		{"bcrypt that costs nothing", "ada " + strings.Replace(hash22+hash31, "$14$", "$03$", 1), "cost"},
-		{"argon2id whose empty key fits all passwords", "ada $argon2id$v=19$m=47104,t=1,p=1$P2nzckEdTZ3bxCiBCkRTyA$", "no hash"},
-		{"argon2id of a short key", "ada $argon2id$v=19$m=47104,t=1,p=1$P2nzckEdTZ3bxCiBCkRTyA$AAAA", "no hash"},
+		{"argon2id whose empty key fits all passwords", "ada $argon2id$v=19$m=47104,t=1,p=1$P2nzckEdTZ3bxCiBCkRTyA$", "not a bcrypt or argon2id hash"},
+		{"argon2id of a short key", "ada $argon2id$v=19$m=47104,t=1,p=1$P2nzckEdTZ3bxCiBCkRTyA$AAAA", "not a bcrypt or argon2id hash"},
 		{"argon2id that needs all memory", "ada " + strings.Replace(argon2OfTest, "m=47104", "m=9999999", 1), "memory"},
 		{"argon2id of no round", "ada " + strings.Replace(argon2OfTest, "t=1", "t=0", 1), "round"},
 		{"argon2id of no thread", "ada " + strings.Replace(argon2OfTest, "p=1", "p=0", 1), "thread"},
 		{"argon2id of too many threads", "ada " + strings.Replace(argon2OfTest, "p=1", "p=256", 1), "p=256"},
-		{"argon2id of another version", "ada " + strings.Replace(argon2OfTest, "v=19", "v=16", 1), "no hash"},
-		{"groups with commas", "ada " + bcryptOfTest + " ops,reader", "white space between"},
-		{"a group with a control character", "ada " + bcryptOfTest + " o\x01ps", "no group"},
+		{"argon2id of another version", "ada " + strings.Replace(argon2OfTest, "v=19", "v=16", 1), "not a bcrypt or argon2id hash"},
+		{"groups with commas", "ada " + bcryptOfTest + " ops,reader", "separated by white space"},
+		{"a group with a control character", "ada " + bcryptOfTest + " o\x01ps", "not a group"},
 		{"a name that is no subject", "\u00fcnal " + bcryptOfTest, "printable ASCII"},
 		{"a mark of the byte order", "\ufeffada " + bcryptOfTest, "printable ASCII"},
 		{"a name with a control character", "a\x00da " + bcryptOfTest, "printable ASCII"},
 		{"a long name", strings.Repeat("a", 256) + " " + bcryptOfTest, "at most 255"},
-		{"huge", strings.Repeat("#", maxUsersFile+1), "more than"},
 	} {
-		_, err := parseUsers([]byte(tt.text))
+		_, err := Parse([]byte(tt.text))
 		if err == nil || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.says)
 		}
@@ -72,11 +69,11 @@ func TestEntryOf(t *testing.T) {
 		"ada " + bcryptOfTest, "bob " + bcryptOfTest, "ada " + argon2OfTest, "ada " + bcryptOfTest + " a b", "ada " + bcryptOfTest + " ab",
 		"ada " + bcryptOfTest + " a", "ada " + bcryptOfTest + " b",
 	} {
-		parsed, err := parseUsers([]byte(line))
+		parsed, err := Parse([]byte(line))
 		if err != nil {
 			t.Fatal(err)
 		}
-		entry := parsed.all[0].entry
+		entry := parsed.all[0].Entry
 		if other, twice := entries[entry]; twice {
 			t.Errorf("%q and %q have one entry", line, other)
 		}
@@ -95,32 +92,32 @@ func (c counted) Compare(hash, password []byte) (bool, error) {
 // An unknown name takes as long as a wrong password: it is compared, once, with the hash of some user, always the same.
 func TestVerify(t *testing.T) {
 	var calls []string
-	known := &accounts{byName: map[string]*account{}}
+	known := &List{byName: map[string]*User{}}
 	for _, name := range []string{"ada", "bob", "eve"} {
-		a := &account{name: name, hash: []byte("of " + name), comparer: counted{&calls}, longest: 6}
+		a := &User{Name: name, hash: []byte("of " + name), comparer: counted{&calls}, longest: 6}
 		known.byName[name], known.all = a, append(known.all, a)
 	}
-	if who := known.verify("ada", "of ada"); who == nil || who.name != "ada" {
+	if who := known.Verify("ada", "of ada"); who == nil || who.Name != "ada" {
 		t.Errorf("right: %v", who)
 	}
 	for _, password := range []string{"of bob", "", "of adax"} {
-		if who := known.verify("ada", password); who != nil {
+		if who := known.Verify("ada", password); who != nil {
 			t.Errorf("%q: %v", password, who)
 		}
 	}
-	long := &account{name: "long", hash: []byte("of longer"), comparer: counted{&calls}, longest: 6}
+	long := &User{Name: "long", hash: []byte("of longer"), comparer: counted{&calls}, longest: 6}
 	known.byName["long"] = long
-	if who := known.verify("long", "of longer"); who != nil {
+	if who := known.Verify("long", "of longer"); who != nil {
 		t.Error("more of a password than the hash knows")
 	}
-	if who := (&accounts{}).verify("ada", "of ada"); who != nil {
+	if who := (&List{}).Verify("ada", "of ada"); who != nil {
 		t.Errorf("nobody is known, but %v", who)
 	}
 	compared := map[string]bool{}
 	for _, name := range []string{"nobody", "x", "Ada", "", "root", "admin", "y", "z"} {
 		calls = nil
 		for _, password := range []string{"of ada", "of bob", "of eve"} {
-			if who := known.verify(name, password); who != nil {
+			if who := known.Verify(name, password); who != nil {
 				t.Errorf("%s is %v", name, who)
 			}
 		}
@@ -134,56 +131,21 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// What a file says is followed as it changes, also within the grain of its time, and a file that is wrong changes nothing.
-func TestUsersFileFollows(t *testing.T) {
+// What is wrong with a users file says where, and gives no hash away.
+func TestOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users")
-	now := time.Now()
-	core, logs := observer.New(zap.ErrorLevel)
-	write := func(text string, at time.Time) {
-		t.Helper()
-		if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chtimes(path, at, at)); err != nil {
+	if _, err := Open(path, zap.NewNop(), nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	for _, tt := range []struct{ text, says string }{
+		{"ada " + bcryptOfTest + "\nbob", path + ":2: user bob has no hash"},
+		{strings.Repeat("#", maxFile+1), "more than"},
+	} {
+		if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-	}
-	write("ada "+bcryptOfTest, now)
-	file, err := openUsersFile(path, zap.New(core), func() time.Time { return now })
-	if err != nil {
-		t.Fatal(err)
-	}
-	has := func(name string, want bool) {
-		t.Helper()
-		if got := file.accounts().byName[name] != nil; got != want {
-			t.Errorf("%s is there: %v", name, got)
+		if _, err := Open(path, zap.NewNop(), nil); err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%v, want %q", err, tt.says)
 		}
-	}
-	has("ada", true)
-	write("bob "+bcryptOfTest, now) // as long as before, at the same time
-	has("ada", false)
-	has("bob", true)
-	now = now.Add(time.Minute)
-	has("bob", true)
-	before := file.accounts()
-	if file.accounts() != before || file.changed(file.current.Load()) {
-		t.Error("what did not change was read again")
-	}
-	write("bob", now)
-	has("bob", true)
-	now = now.Add(usersRetry)
-	has("bob", true)
-	if logs.Len() != 1 || !strings.Contains(logs.All()[0].ContextMap()["error"].(string), path+":1: user bob has no hash") {
-		t.Errorf("logged %v", logs.All())
-	}
-	write("eve "+bcryptOfTest, now.Add(time.Second))
-	now = now.Add(usersRetry)
-	has("eve", true)
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	has("eve", true)
-	if logs.Len() != 2 {
-		t.Errorf("logged %v", logs.All())
-	}
-	if _, err := openUsersFile(path, zap.NewNop(), time.Now); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("no file: %v", err)
 	}
 }

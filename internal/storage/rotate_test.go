@@ -1,4 +1,4 @@
-package caddymodule
+package storage
 
 import (
 	"context"
@@ -22,7 +22,7 @@ func TestKeyRingRotatesOnDemand(t *testing.T) {
 	before := mustSeal(t, mustRing(t, mine))
 	c.advance(time.Hour)
 	mustRing(t, other)
-	id, err := mine.rotate(context.Background())
+	id, err := mine.Rotate(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestKeyRingRotatesNothingTorn(t *testing.T) {
 	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.rotate(context.Background()); err == nil || len(keyFiles(t, dir)) != 1 {
+	if _, err := k.Rotate(context.Background()); err == nil || len(keyFiles(t, dir)) != 1 {
 		t.Errorf("%v, and %d files", err, len(keyFiles(t, dir)))
 	}
 }

@@ -1,33 +1,41 @@
-package caddymodule
+package users
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
-	"github.com/gatehouse-auth/gatehouse/authflow"
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
 // The limits of tries: they come back with time, a right password gives back what it took, and nothing is shared but on
 // purpose.
-func TestPasswordLimiter(t *testing.T) {
+// fixedLimiter is one in which no two of the names and addresses here share a bucket. With
+// a secret at random they do, once in a thousand runs.
+func fixedLimiter() *Limiter {
+	l := NewLimiter()
+	l.secret = []byte("of the tests")
+	return l
+}
+
+func TestLimiter(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
-	try := func(a *passwordLimiter, name, address string) bool {
-		_, err := a.take(t.Context(), session.NewState(nil, nil), "file", name, address, now)
-		if err != nil && (asProblem(err).Reason != ReasonTooManyAttempts || asProblem(err).RetryAfter <= 0) {
+	try := func(a *Limiter, name, address string) bool {
+		_, err := a.Take(t.Context(), session.NewState(nil, nil), "file", name, address, now)
+		if tooMany, is := errors.AsType[*TooManyError](err); err != nil && (!is || tooMany.RetryAfter <= 0) {
 			t.Errorf("%v", err)
 		}
 		return err == nil
 	}
-	count := func(a *passwordLimiter, name, address string) int {
+	count := func(a *Limiter, name, address string) int {
 		n := 0
 		for try(a, name, address) {
 			n++
 		}
 		return n
 	}
-	a := newPasswordLimiter()
+	a := fixedLimiter()
 	if n := count(a, "eve", "192.0.2.1"); n != 10 {
 		t.Errorf("one address: %d", n)
 	}
@@ -51,7 +59,7 @@ func TestPasswordLimiter(t *testing.T) {
 		t.Errorf("what the name refuses has cost the address: %d are left of 7", n)
 	}
 	for range 50 {
-		giveBack, err := a.take(t.Context(), session.NewState(nil, nil), "file", "eve", "192.0.2.5", now)
+		giveBack, err := a.Take(t.Context(), session.NewState(nil, nil), "file", "eve", "192.0.2.5", now)
 		if err != nil {
 			t.Fatal("right passwords cost something")
 		}
@@ -62,18 +70,18 @@ func TestPasswordLimiter(t *testing.T) {
 		t.Errorf("after a day: %d", n)
 	}
 
-	a = newPasswordLimiter()
+	a = fixedLimiter()
 	if n := count(a, "eve", "2001:db8::1") + count(a, "eve", "2001:db8::2"); n != 10 {
 		t.Errorf("two addresses of one network: %d", n)
 	}
 	if n := count(a, "eve", "2001:db8:0:1::1"); n != 10 {
 		t.Errorf("another network: %d", n)
 	}
-	a = newPasswordLimiter()
+	a = fixedLimiter()
 	if n := count(a, "eve", "192.0.2.1") + count(a, "eve", "::ffff:192.0.2.1"); n != 10 {
 		t.Errorf("one address in two spellings: %d", n)
 	}
-	b := newPasswordLimiter()
+	b := NewLimiter()
 	if b.slot("a", "bc") == a.slot("a", "bc") || a.slot("a", "bc") == a.slot("ab", "c") {
 		t.Error("slots can be told in advance, or run together")
 	}
@@ -86,7 +94,7 @@ type elsewhere struct {
 	asked int
 }
 
-// Place implements places.
+// Place implements Places.
 func (e *elsewhere) Place(_ context.Context, n int, _ time.Duration, _ string, parts ...string) (func(), error) {
 	e.asked++
 	switch {
@@ -100,11 +108,11 @@ func (e *elsewhere) Place(_ context.Context, n int, _ time.Duration, _ string, p
 }
 
 // What is tried at other processes counts here; while they cannot be asked, this one's own limits do.
-func TestPasswordLimiterAmongProcesses(t *testing.T) {
+func TestLimiterAmongProcesses(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
-	count := func(a *passwordLimiter, others *elsewhere) (n int) {
+	count := func(a *Limiter, others *elsewhere) (n int) {
 		for range 100 {
-			if _, err := a.take(t.Context(), others, "file", "eve", "192.0.2.1", now); err == nil {
+			if _, err := a.Take(t.Context(), others, "file", "eve", "192.0.2.1", now); err == nil {
 				n++
 			}
 		}
@@ -122,13 +130,13 @@ func TestPasswordLimiterAmongProcesses(t *testing.T) {
 		{"all of the name, from here", elsewhere{used: map[string]int{"name": 20, "reserve": 3}}, 0},
 		{"they cannot be asked", elsewhere{away: session.ErrUnavailable}, 10},
 	} {
-		if n := count(newPasswordLimiter(), &tt.others); n != tt.want || tt.others.asked > 33 {
+		if n := count(fixedLimiter(), &tt.others); n != tt.want || tt.others.asked > 33 {
 			t.Errorf("%s: %d attempts and %d questions, want %d and as many as this process would allow", tt.name, n, tt.others.asked, tt.want)
 		}
 	}
-	a, others := newPasswordLimiter(), &elsewhere{used: map[string]int{}}
+	a, others := fixedLimiter(), &elsewhere{used: map[string]int{}}
 	for range 50 {
-		giveBack, err := a.take(t.Context(), others, "file", "eve", "192.0.2.1", now)
+		giveBack, err := a.Take(t.Context(), others, "file", "eve", "192.0.2.1", now)
 		if err != nil {
 			t.Fatal("right passwords cost something")
 		}
@@ -138,7 +146,7 @@ func TestPasswordLimiterAmongProcesses(t *testing.T) {
 
 // Only so many passwords are compared at once, whoever waits gives up with the request.
 func TestCompareIsBounded(t *testing.T) {
-	a := newPasswordLimiter()
+	a := fixedLimiter()
 	for range cap(a.hashing) {
 		a.hashing <- struct{}{}
 	}
@@ -147,13 +155,13 @@ func TestCompareIsBounded(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := a.compare(ctx, func() *account { t.Error("compared"); return nil }); asProblem(err).Reason != ReasonPasswordsBusy || asProblem(err).Kind != authflow.Unavailable {
+	if _, err := a.Compare(ctx, func() *User { t.Error("compared"); return nil }); !errors.Is(err, ErrBusy) {
 		t.Errorf("%v", err)
 	}
 	<-a.hashing
-	want := new(account)
+	want := new(User)
 	for range 3 { // the place is free again each time
-		if who, err := a.compare(t.Context(), func() *account { return want }); err != nil || who != want {
+		if who, err := a.Compare(t.Context(), func() *User { return want }); err != nil || who != want {
 			t.Errorf("%v %v", who, err)
 		}
 	}

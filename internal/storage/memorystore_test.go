@@ -1,4 +1,4 @@
-package caddymodule
+package storage
 
 import (
 	"bytes"
@@ -16,11 +16,11 @@ import (
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-func testMemory(storage certmagic.Storage, c *clock) *memorySessions {
-	return &memorySessions{MemoryStore: session.NewMemoryStore(c.Now), storage: storage, logger: zap.NewNop(), now: c.Now}
+func testMemory(storage certmagic.Storage, c *clock) *MemoryStore {
+	return NewMemoryStore(storage, zap.NewNop(), c.Now)
 }
 
-func saveSession(t *testing.T, m *memorySessions, id byte, expires time.Time) []byte {
+func saveSession(t *testing.T, m *MemoryStore, id byte, expires time.Time) []byte {
 	t.Helper()
 	handle, err := m.Save(context.Background(), session.Record{ID: session.ID{id}, Generation: 1, Data: []byte("session"), Expires: expires}, nil)
 	if err != nil {
@@ -36,7 +36,7 @@ func TestMemoryIsHandedOver(t *testing.T) {
 	storage := &certmagic.FileStorage{Path: dir}
 	first := testMemory(storage, c)
 	handle := saveSession(t, first, 1, someTime.Add(time.Hour))
-	if err := first.keep(context.Background()); err != nil {
+	if err := first.Keep(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(dir, snapshotKey)
@@ -45,7 +45,7 @@ func TestMemoryIsHandedOver(t *testing.T) {
 	}
 
 	idle := testMemory(storage, c)
-	if err := idle.keep(context.Background()); err != nil || !storage.Exists(context.Background(), snapshotKey) {
+	if err := idle.Keep(context.Background()); err != nil || !storage.Exists(context.Background(), snapshotKey) {
 		t.Fatalf("a process that nobody asked has lost what the last one left: %v", err)
 	}
 
@@ -103,7 +103,7 @@ func TestMemoryHugeSnapshot(t *testing.T) {
 	storage := &certmagic.FileStorage{Path: t.TempDir()}
 	first := testMemory(storage, c)
 	handle := saveSession(t, first, 1, someTime.Add(time.Hour))
-	if err := first.keep(context.Background()); err != nil {
+	if err := first.Keep(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := testMemory(hugeStorage{storage}, c).Load(context.Background(), handle); !errors.Is(err, session.ErrNotFound) {
@@ -132,7 +132,7 @@ func TestMemoryStorageAway(t *testing.T) {
 	storage := &awayStorage{Storage: &certmagic.FileStorage{Path: t.TempDir()}}
 	first := testMemory(storage, c)
 	handle := saveSession(t, first, 1, someTime.Add(time.Hour))
-	if err := first.keep(context.Background()); err != nil {
+	if err := first.Keep(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	second := testMemory(storage, c)
@@ -152,7 +152,7 @@ func TestMemoryStorageAway(t *testing.T) {
 		}
 	}
 	storage.away = false
-	c.advance(refreshInterval)
+	c.advance(retryAfter)
 	if _, err := second.Load(context.Background(), handle); err != nil {
 		t.Errorf("when the storage is back: %v", err)
 	}

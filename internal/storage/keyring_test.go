@@ -1,4 +1,4 @@
-package caddymodule
+package storage
 
 import (
 	"context"
@@ -37,15 +37,15 @@ func (c *clock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-func testKeyRing(dir string, c *clock) *keyRing {
-	k := &keyRing{storage: &certmagic.FileStorage{Path: dir}, logger: zap.NewNop(), now: c.Now}
-	k.retain(12 * time.Hour)
+func testKeyRing(dir string, c *clock) *KeyRing {
+	k := NewKeyRing(&certmagic.FileStorage{Path: dir}, zap.NewNop(), c.Now)
+	k.Retain(12 * time.Hour)
 	return k
 }
 
 var cookiePurpose = seal.Purpose{Kind: "session", Scope: "app.example.com"}
 
-func mustRing(t *testing.T, k *keyRing) *seal.Ring {
+func mustRing(t *testing.T, k *KeyRing) *seal.Ring {
 	t.Helper()
 	ring, err := k.Ring(context.Background())
 	if err != nil {
@@ -88,7 +88,7 @@ func TestKeyRingOutlivesTheProcess(t *testing.T) {
 // Processes that make keys at once converge on one.
 func TestKeyRingCreatorsConverge(t *testing.T) {
 	dir, c := t.TempDir(), &clock{now: someTime}
-	var rings []*keyRing
+	var rings []*KeyRing
 	var wg sync.WaitGroup
 	for range 8 {
 		k := testKeyRing(dir, c)
@@ -100,7 +100,7 @@ func TestKeyRingCreatorsConverge(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	c.advance(refreshInterval)
+	c.advance(retryAfter)
 	for i, k := range rings {
 		k.Refresh(context.Background())
 		sealed := mustSeal(t, mustRing(t, k))
@@ -189,14 +189,6 @@ func TestKeyRingTornFile(t *testing.T) {
 				t.Errorf("a running process: %v", err)
 			}
 		})
-	}
-}
-
-func TestJournal(t *testing.T) {
-	dir, c := t.TempDir(), &clock{now: someTime}
-	j := &journal{storage: &certmagic.FileStorage{Path: dir}, now: c.Now}
-	if entries, err := j.List(context.Background()); err != nil || len(entries) != 0 {
-		t.Fatalf("an empty storage: %v, %v", entries, err)
 	}
 }
 

@@ -1,20 +1,14 @@
 package caddymodule
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	flags "flag"
 	"fmt"
 	"net/http"
-	"path"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
-	"go.uber.org/zap"
-
-	"github.com/gatehouse-auth/gatehouse/internal/seal"
 )
 
 func init() {
@@ -46,50 +40,6 @@ says, or the default address.
 // rotateRoute is where the admin endpoint rotates keys.
 const rotateRoute = "/gatehouse/keys/rotate"
 
-// rotate makes a key that seals from now on; those before it only open. It returns
-// the key's ID.
-func (k *keyRing) rotate(ctx context.Context) (string, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
-	if _, _, err := k.load(ctx); err != nil {
-		return "", err // a torn key is mended first
-	}
-	key, err := seal.NewKey(k.now())
-	if err != nil {
-		return "", err
-	}
-	if err := k.store(ctx, key, true); err != nil {
-		return "", err
-	}
-	ring, err := k.read(ctx, k.now())
-	if err != nil {
-		return "", err
-	}
-	k.current.Store(&readRing{ring: ring, read: k.now()})
-	k.logger.Info("a new key seals from now on", zap.String("key", key.ID))
-	return key.ID, nil
-}
-
-// store writes a key's file.
-func (k *keyRing) store(ctx context.Context, key seal.Key, rotates bool) error {
-	if err := k.storage.Store(ctx, path.Join(keysPrefix, key.ID+".json"), encodeKey(key, rotates)); err != nil {
-		return fmt.Errorf("storing a new key: %w", err)
-	}
-	return nil
-}
-
-// retired is when a key seals no more: at the end of its period, or soon after a
-// rotation on demand, when every process has read the storage again.
-func retired(key seal.Key, rotated string) time.Time {
-	end := key.Created.Add(sealingPeriod)
-	if at, ok := seal.KeyTime(rotated); ok && key.ID < rotated && at.Add(ringAge).Before(end) {
-		return at.Add(ringAge)
-	}
-	return end
-}
-
 // adminAPI is the module admin.api.gatehouse: what the command `keys` asks for.
 type adminAPI struct{}
 
@@ -117,7 +67,7 @@ func (adminAPI) rotate(w http.ResponseWriter, r *http.Request) error {
 	var answer rotated
 	var failed error
 	durablePool.Range(func(_, value any) bool {
-		id, err := value.(*durable).keys.rotate(r.Context())
+		id, err := value.(*durable).keys.Rotate(r.Context())
 		answer.Keys, failed = append(answer.Keys, id), errors.Join(failed, err)
 		return true
 	})

@@ -1,0 +1,137 @@
+package storage
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-auth/gatehouse/session"
+)
+
+// someRevocation is one of a session, that ends at a time.
+func someRevocation(t *testing.T, number byte, until time.Time) session.Revocation {
+	t.Helper()
+	data := append([]byte{1, 1, number}, make([]byte, 31)...)
+	for _, seconds := range []int64{someTime.Unix(), until.Unix()} {
+		for ; seconds >= 0x80; seconds >>= 7 {
+			data = append(data, byte(seconds)|0x80)
+		}
+		data = append(data, byte(seconds))
+	}
+	r, err := session.DecodeRevocation(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// A storage that has never been written to holds no revocations, and that is no error.
+func TestJournalOfAnEmptyStorage(t *testing.T) {
+	dir, c := t.TempDir(), &clock{now: someTime}
+	j := NewJournal(&certmagic.FileStorage{Path: dir}, zap.NewNop(), c.Now)
+	if entries, err := j.List(t.Context()); err != nil || len(entries) != 0 {
+		t.Fatalf("an empty storage: %v, %v", entries, err)
+	}
+}
+
+// A process that was killed in the middle of a sign-out leaves the storage's own temporary file behind, whose name is a
+// number: it is no revocation, and no reason to answer 503 from then on.
+func TestKilledWhileItSignedOut(t *testing.T) {
+	dir, c := t.TempDir(), &clock{now: someTime}
+	j := NewJournal(&certmagic.FileStorage{Path: dir}, zap.NewNop(), c.Now)
+	kept := someRevocation(t, 1, someTime.Add(time.Hour))
+	if err := j.Append(t.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"4123456789", "17"} {
+		if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(revocationsPrefix), name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if entries, err := j.List(t.Context()); err != nil || len(entries) != 1 || entries[0] != kept {
+		t.Errorf("%d revocations are read, %v", len(entries), err)
+	}
+}
+
+// What is over goes while the process runs: somebody who signs in and out for months fills no disk, and no start has to
+// clean up after that.
+func TestJournalDoesNotGrow(t *testing.T) {
+	dir, c := t.TempDir(), &clock{now: someTime}
+	j := NewJournal(&certmagic.FileStorage{Path: dir}, zap.NewNop(), c.Now)
+	files := func() int {
+		found, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(revocationsPrefix), "*-*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(found)
+	}
+	for i := range byte(200) {
+		if err := j.Append(t.Context(), someRevocation(t, i, c.Now().Add(12*time.Hour))); err != nil {
+			t.Fatal(err)
+		}
+		c.advance(time.Hour)
+	}
+	few := func() error {
+		if n := files(); n > 20 {
+			return fmt.Errorf("%d files", n)
+		}
+		return nil
+	}
+	for range 500 {
+		if few() == nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Error(few())
+}
+
+// Which generations are superseded is one object a session, however often that is refreshed, and it goes with the
+// session. What the storage leaves behind when it is killed is none.
+func TestJournalOfSuperseded(t *testing.T) {
+	dir, c := t.TempDir(), &clock{now: someTime}
+	j := NewJournal(&certmagic.FileStorage{Path: dir}, zap.NewNop(), c.Now)
+	if all, err := j.Superseded(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("before anything was stored: %v, %v", all, err)
+	}
+	id := session.NewID()
+	var earlier *session.Superseded
+	for generation := range uint64(5) {
+		s := session.Superseded{ID: id, Generation: generation + 2, Sealed: c.Now(), Until: someTime.Add(12 * time.Hour)}
+		if err := j.Supersede(t.Context(), s, earlier); err != nil {
+			t.Fatal(err)
+		}
+		earlier = &s
+		c.advance(time.Hour)
+	}
+	folder := filepath.Join(dir, filepath.FromSlash(supersededPrefix))
+	for _, name := range []string{"4123456789", "17", "000000000001-no"} {
+		if err := os.WriteFile(filepath.Join(folder, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all, err := j.Superseded(t.Context()); err != nil || len(all) != 1 || all[0] != *earlier {
+		t.Errorf("read: %v, %v; want %v", all, err, *earlier)
+	}
+	c.advance(13 * time.Hour)
+	j.sweep(c.Now())
+	if left, _ := filepath.Glob(filepath.Join(folder, "*-*-*-*")); len(left) != 0 {
+		t.Errorf("after the session's end: %v", left)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "999999999999-"+strings.Repeat("0", 32)+"-9999999999999999999-000000000001"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := j.Superseded(t.Context()); err != nil || len(all) != 1 || all[0].Generation != 9999999999999999999 {
+		t.Errorf("the largest generation: %v, %v", all, err)
+	}
+	if err := NewJournal(&certmagic.FileStorage{Path: filepath.Join(folder, "17")}, zap.NewNop(), c.Now).
+		Supersede(t.Context(), *earlier, nil); err == nil {
+		t.Error("a storage that takes nothing is no error")
+	}
+}
