@@ -33,7 +33,7 @@ func init() {
 //			client_key    <file> [<kid>]
 //			client_certificate <cert> <key>
 //			profile       fapi2
-//			response_mode query|form_post
+//			response_mode query|form_post|jwt|form_post.jwt
 //			par           auto|on|off
 //			jar
 //			dpop
@@ -150,7 +150,7 @@ func providerWords(p *ProviderConfig) vocabulary {
 		"client_key":         {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseClientKey(d, p) }},
 		"client_certificate": {parse: func(d *caddyfile.Dispenser) error { return parseClientCertificate(d, p) }},
 		"profile":            oneOf(&p.Profile, authflow.ProfileFAPI2),
-		"response_mode":      oneOf(&p.ResponseMode, "query", "form_post"),
+		"response_mode":      oneOf(&p.ResponseMode, "query", authflow.FormPost, authflow.QueryJWT, authflow.FormPostJWT),
 		"par":                oneOf(&p.PAR, authflow.PARAuto, authflow.PAROn, authflow.PAROff),
 		"jar":                flag(&p.JAR),
 		"dpop":               flag(&p.DPoP),

@@ -259,7 +259,7 @@ func (g *Gate) provisionHeaders(caddy.Context) error {
 		own = append(own, header.Name)
 	}
 	g.own = newNameSet(own)
-	g.names = newNameSet(knownIdentityHeaders, own)
+	g.names = newNameSet(knownIdentityHeaders, replacingHeaders, own)
 	return nil
 }
 

@@ -151,7 +151,10 @@ func (g *Gate) judge(r *http.Request, who *identity) (bool, error) {
 	}
 	var views []*http.Request
 	if g.rulesMatch {
-		views = readings(r)
+		var err error
+		if views, err = readings(r); err != nil {
+			return false, err
+		}
 	}
 	for i := range g.deny {
 		counts, err := g.deny[i].counts(views, true)
