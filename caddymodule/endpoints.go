@@ -182,7 +182,7 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request, v *visit, o loginOp
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}
-	return redirect(w, location)
+	return v.gate.sendToSignIn(w, r, v, location)
 }
 
 // begin begins an attempt and keeps it in the browser. An address to return to that

@@ -75,3 +75,14 @@ func (v *visit) askedBefore(r *http.Request) string {
 	}
 	return target
 }
+
+// sendToSignIn sends the browser to the provider. Proxies that show the answer of
+// `sign_in` under a status of their own (nginx: error_page 401 =403 /oauth2/sign_in)
+// take the redirect away with it; there a page leads on as well.
+func (g *Gate) sendToSignIn(w http.ResponseWriter, r *http.Request, v *visit, location string) error {
+	if originalURL(r).Path != v.endpoint("sign_in") {
+		return redirect(w, location)
+	}
+	w.Header().Set("Location", location)
+	return g.continuePage(w, v, http.StatusSeeOther, location)
+}

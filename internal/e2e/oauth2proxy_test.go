@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -96,6 +97,28 @@ func TestSignInByHeader(t *testing.T) {
 				t.Errorf("came back to %s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// nginx answers `error_page 401 =403 /oauth2/sign_in` with the page of that address and a status that no browser follows a
+// Location by, so the page leads on as well.
+func TestSignInLeadsOnWithoutItsStatus(t *testing.T) {
+	t.Parallel()
+	s := StartSite(t, oneSite)
+	b := NewBrowser(t)
+	page := b.Step(s.HTTP() + "/oauth2/sign_in?rd=/deep")
+	if page.Status != http.StatusSeeOther || page.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("%d, %v", page.Status, page.Header)
+	}
+	link := `content="0;url=` + page.Header.Get("Location") + `"`
+	if !strings.Contains(html.UnescapeString(page.Body), link) {
+		t.Fatalf("no %s in\n%s", link, page.Body)
+	}
+	if got := seen(t, b.Follow(page, page.Header.Get("Location"))).URI; got != "/deep" {
+		t.Errorf("came back to %s", got)
+	}
+	if page := b.Step(s.HTTP() + "/oauth2/login"); page.Body != "" {
+		t.Errorf("a redirect that is one has a page: %s", page.Body)
 	}
 }
 
