@@ -260,13 +260,6 @@ func (cfg Config) validate() error {
 	return nil
 }
 
-// isScopeToken tells whether s is a scope-token (RFC 6749 3.3).
-func isScopeToken(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return r <= ' ' || r > '~' || r == '"' || r == '\\'
-	})
-}
-
 // Issuer returns Config.Issuer.
 func (c *Client) Issuer() string { return c.cfg.Issuer }
 
@@ -297,6 +290,11 @@ func (c *Client) algs(meta *metadata) []jose.SignatureAlgorithm {
 	if len(names) == 0 {
 		names = defaultAlgs(meta.SigningAlgs)
 	}
+	return jwsAlgs(names)
+}
+
+// jwsAlgs are algorithms as go-jose takes them.
+func jwsAlgs(names []string) []jose.SignatureAlgorithm {
 	algs := make([]jose.SignatureAlgorithm, len(names))
 	for i, name := range names {
 		algs[i] = jose.SignatureAlgorithm(name)
