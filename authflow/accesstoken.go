@@ -347,5 +347,8 @@ func asToken(err error) error {
 	}
 	refused := *e
 	refused.Kind, refused.Public = NoLogin, publicToken
+	if e.Reason == ReasonIDTokenMalformed {
+		refused.Reason = ReasonTokenMalformed // read by the same decoder
+	}
 	return &refused
 }

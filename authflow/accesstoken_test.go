@@ -154,7 +154,7 @@ func TestAccessTokenMalformed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := server.AccessToken(t.Context(), secret.New(raw))
-			wantError(t, err, authflow.ReasonIDTokenMalformed, authflow.NoLogin)
+			wantError(t, err, authflow.ReasonTokenMalformed, authflow.NoLogin)
 		})
 	}
 }
@@ -411,7 +411,7 @@ func TestIntrospection(t *testing.T) {
 	}
 	calls := s.p.Calls(testop.Introspection)
 	_, err = s.taking().AccessToken(t.Context(), secret.New("opaque"))
-	wantError(t, err, authflow.ReasonIDTokenMalformed, authflow.NoLogin)
+	wantError(t, err, authflow.ReasonTokenMalformed, authflow.NoLogin)
 	if s.p.Calls(testop.Introspection) != calls {
 		t.Error("asked although nobody wanted it")
 	}

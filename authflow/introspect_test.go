@@ -136,7 +136,7 @@ func TestHugeTokensAreNotAskedAbout(t *testing.T) {
 	s := newRP(t)
 	server := s.taking(introspect)
 	_, err := server.AccessToken(t.Context(), secret.New(strings.Repeat("x", 8<<10+1)))
-	wantError(t, err, authflow.ReasonIDTokenMalformed, authflow.NoLogin)
+	wantError(t, err, authflow.ReasonTokenMalformed, authflow.NoLogin)
 	_, err = server.AccessToken(t.Context(), secret.New(strings.Repeat("x", 8<<10)))
 	wantError(t, err, authflow.ReasonTokenInactive, authflow.NoLogin)
 	if calls := s.p.Calls(testop.Introspection); calls != 1 {

@@ -53,11 +53,17 @@ type TokenUse struct {
 	Proofs []string
 	// Certificate is what the client has shown on the connection, nil for none.
 	Certificate *x509.Certificate
-	// Nonce tells whether a nonce is one that we gave. nil: none is asked for.
-	Nonce func(nonce string) bool
+	// Nonce returns when we gave a nonce, and false if it is none of ours that counts.
+	// Needed with NeedNonce or Since.
+	Nonce func(nonce string) (given time.Time, ours bool)
+	// NeedNonce asks for one in every proof.
+	NeedNonce bool
 	// UseOnce fails if an id was used before, and remembers it until a time. An error
 	// that is an *Error says that this cannot be told.
 	UseOnce func(id string, until time.Time) error
+	// Since is when UseOnce began to remember; zero: it always did. A proof from
+	// before counts with a nonce that we have given since.
+	Since time.Time
 	// Now is the time.
 	Now time.Time
 }
@@ -114,16 +120,36 @@ func checkProof(thumbprint string, use TokenUse) error {
 	); err != nil {
 		return NewError(ReasonProof, err)
 	}
-	if use.Nonce != nil { // (10)
-		if nonce, err := claims.String("nonce"); err != nil || !use.Nonce(nonce) {
-			return NewError(ReasonProofNonce, errors.New("no nonce of ours"))
-		}
+	if err := checkProofNonce(claims, issued, use); err != nil { // (10)
+		return NewError(ReasonProofNonce, err)
 	}
 	err = use.UseOnce(thumbprint+" "+id, issued.Add(proofAge+time.Second)) // 11.1; the limit is itself accepted
 	if _, unknown := errors.AsType[*Error](err); err == nil || unknown {
 		return err
 	}
 	return NewError(ReasonProofUsed, err)
+}
+
+// checkProofNonce holds a proof to a nonce, where one is asked for in all, or in this
+// one: a proof from before we began to remember may have been used.
+func checkProofNonce(claims Claims, issued time.Time, use TokenUse) error {
+	since := use.Since.Truncate(time.Second) // as iat is
+	old := issued.Before(since)
+	if !use.NeedNonce && !old {
+		return nil
+	}
+	nonce, err := claims.String("nonce")
+	if err != nil {
+		return fmt.Errorf("nonce: %w", err)
+	}
+	given, ours := use.Nonce(nonce)
+	switch {
+	case !ours:
+		return errors.New("no nonce of ours")
+	case old && given.Before(since):
+		return fmt.Errorf("iat and nonce are from before %v: which proofs were used is not known", since)
+	}
+	return nil
 }
 
 // verifyProof verifies a proof with the key that it brings, which has to be the one

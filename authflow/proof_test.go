@@ -76,6 +76,9 @@ func TestCheckTokenUse(t *testing.T) {
 	corrupt := right.proof(now)
 	corrupt = corrupt[:len(corrupt)-4] + map[bool]string{true: "AAAA", false: "BBBB"}[!strings.HasSuffix(corrupt, "AAAA")]
 	large := prover{key: clientRSA(), alg: jose.PS256}
+	since := func(ahead time.Duration) func(*authflow.TokenUse) {
+		return func(u *authflow.TokenUse) { u.Since = now.Add(ahead) }
+	}
 
 	for _, test := range []struct {
 		name    string
@@ -123,9 +126,14 @@ func TestCheckTokenUse(t *testing.T) {
 		{"(9) an encoded slash is none", bound, func(u *authflow.TokenUse) { u.URL = "https://app.example.com/a/b" }, []string{with(map[string]any{"htu": "https://app.example.com/a%2Fb"})}, authflow.ReasonProof},
 		{"(9) encoding in other letters", bound, func(u *authflow.TokenUse) { u.URL = "https://app.example.com/a%2fb" }, []string{with(map[string]any{"htu": "https://app.example.com/a%2Fb"})}, ""},
 		{"(9) no path is the root", bound, func(u *authflow.TokenUse) { u.URL = "https://app.example.com/" }, []string{with(map[string]any{"htu": "https://app.example.com"})}, ""},
-		{"(10) no nonce", bound, func(u *authflow.TokenUse) { u.Nonce = func(string) bool { return true } }, []string{right.proof(now)}, authflow.ReasonProofNonce},
-		{"(10) another nonce", bound, func(u *authflow.TokenUse) { u.Nonce = func(n string) bool { return n == "n" } }, []string{with(map[string]any{"nonce": "m"})}, authflow.ReasonProofNonce},
-		{"(10) our nonce", bound, func(u *authflow.TokenUse) { u.Nonce = func(n string) bool { return n == "n" } }, []string{with(map[string]any{"nonce": "n"})}, ""},
+		{"(10) no nonce", bound, func(u *authflow.TokenUse) { u.NeedNonce = true }, []string{right.proof(now)}, authflow.ReasonProofNonce},
+		{"(10) another nonce", bound, func(u *authflow.TokenUse) { u.NeedNonce = true }, []string{with(map[string]any{"nonce": "m"})}, authflow.ReasonProofNonce},
+		{"(10) our nonce", bound, func(u *authflow.TokenUse) { u.NeedNonce = true }, []string{with(map[string]any{"nonce": "n"})}, ""},
+		{"11.1 from before the start, perhaps used", bound, since(0), []string{with(map[string]any{"iat": now.Add(-2 * time.Second).Unix()})}, authflow.ReasonProofNonce},
+		{"11.1 from before the start, with a nonce of before", bound, since(time.Hour), []string{with(map[string]any{"iat": now.Unix(), "nonce": "n"})}, authflow.ReasonProofNonce},
+		{"11.1 from before the start, with another nonce", bound, since(0), []string{with(map[string]any{"iat": now.Add(-2 * time.Second).Unix(), "nonce": "m"})}, authflow.ReasonProofNonce},
+		{"11.1 a clock that is behind, with a nonce of since", bound, since(0), []string{with(map[string]any{"iat": now.Add(-2 * time.Second).Unix(), "nonce": "n"})}, ""},
+		{"11.1 in the second of the start", bound, since(0), []string{right.proof(now)}, ""},
 		{"(11) a minute old", bound, nil, []string{with(map[string]any{"iat": now.Add(-59 * time.Second).Unix()})}, ""},
 		{"(11) older", bound, nil, []string{with(map[string]any{"iat": now.Add(-62 * time.Second).Unix()})}, authflow.ReasonProof},
 		{"(11) a little ahead", bound, nil, []string{with(map[string]any{"iat": now.Add(9 * time.Second).Unix()})}, ""},
@@ -146,6 +154,7 @@ func TestCheckTokenUse(t *testing.T) {
 			var remembered time.Time
 			use := authflow.TokenUse{
 				Scheme: "DPoP", Token: secret.New(boundToken), Method: "GET", URL: proofURL, Proofs: test.proofs, Now: now,
+				Nonce:   func(n string) (time.Time, bool) { return now, n == "n" },
 				UseOnce: func(id string, until time.Time) error { remembered = until; return nil },
 			}
 			if test.change != nil {

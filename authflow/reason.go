@@ -102,13 +102,14 @@ const (
 // The access token that a request brings (RFC 6750, RFC 9068 4, RFC 7662, RFC 8705
 // 3, RFC 9449 4.3, 7), besides those that it shares with the ID token.
 const (
-	ReasonTokenKind            Reason = "token_kind_refused"    // an ID token, a logout token, or a JWT that does not say what it is
-	ReasonTokenIssuer          Reason = "token_issuer_unknown"  // iss is none of the issuers that count
-	ReasonTokenInactive        Reason = "token_inactive"        // introspection: not active
-	ReasonIntrospection        Reason = "introspection_failed"  // the endpoint refuses us, or its answer is none
-	ReasonIntrospectionBusy    Reason = "introspection_busy"    // too many tokens that are not known
-	ReasonIntrospectionMissing Reason = "introspection_missing" // the provider has no such endpoint
-	ReasonTokenBinding         Reason = "token_binding_refused" // bound, and sent as if it were not; or the reverse
+	ReasonTokenKind            Reason = "token_kind_refused"     // an ID token, a logout token, or a JWT that does not say what it is
+	ReasonTokenMalformed       Reason = "access_token_malformed" // too long, or not what it has to be: id_token_malformed of an access token
+	ReasonTokenIssuer          Reason = "token_issuer_unknown"   // iss is none of the issuers that count
+	ReasonTokenInactive        Reason = "token_inactive"         // introspection: not active
+	ReasonIntrospection        Reason = "introspection_failed"   // the endpoint refuses us, or its answer is none
+	ReasonIntrospectionBusy    Reason = "introspection_busy"     // too many tokens that are not known
+	ReasonIntrospectionMissing Reason = "introspection_missing"  // the provider has no such endpoint
+	ReasonTokenBinding         Reason = "token_binding_refused"  // bound, and sent as if it were not; or the reverse
 	ReasonTokenCertificate     Reason = "token_certificate_mismatch"
 	ReasonProof                Reason = "dpop_proof_refused"
 	ReasonProofUsed            Reason = "dpop_proof_used" // its jti was there before
@@ -222,6 +223,7 @@ var verdicts = map[Reason]verdict{
 	ReasonRevocation:    {Provider, publicRejected},
 
 	ReasonTokenKind:            {NoLogin, publicToken},
+	ReasonTokenMalformed:       {NoLogin, publicToken},
 	ReasonTokenIssuer:          {NoLogin, publicToken},
 	ReasonTokenInactive:        {NoLogin, publicToken},
 	ReasonIntrospection:        {Provider, publicSetup},

@@ -69,8 +69,8 @@ func TestAuthorizationServer(t *testing.T) {
 		{"of no type", server, secret.New(must(key.Sign("", map[string]any{"iss": server.Issuer}))), now, authflow.ReasonIDTokenHeader},
 		{"of another signature", server, secret.New(parts[0] + "." + parts[1] + "." + strings.Repeat("A", 86)), now, authflow.ReasonSignature},
 		{"of no signature", server, secret.New(parts[0] + "." + parts[1] + "."), now, authflow.ReasonSignature},
-		{"no token", server, secret.New("x"), now, authflow.ReasonIDTokenMalformed},
-		{"huge", server, secret.New(strings.Repeat("x", 1<<20)), now, authflow.ReasonIDTokenMalformed},
+		{"no token", server, secret.New("x"), now, authflow.ReasonTokenMalformed},
+		{"huge", server, secret.New(strings.Repeat("x", 1<<20)), now, authflow.ReasonTokenMalformed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := tt.server.Verify(tt.token, tt.now, time.Minute)

@@ -224,7 +224,7 @@ func (b *brought) toForward(word string) secret.String {
 
 // tokenUse is the request as the client sees it.
 func (g *Gate) tokenUse(r *http.Request, v *visit, b *brought) authflow.TokenUse {
-	use := authflow.TokenUse{
+	return authflow.TokenUse{
 		Scheme: b.scheme, Token: b.raw, Method: originalMethod(r),
 		URL: v.origin.String() + originalURL(r).EscapedPath(), Proofs: v.sent.proofs,
 		Certificate: clientCertificate(r), Now: g.now(),
@@ -235,11 +235,10 @@ func (g *Gate) tokenUse(r *http.Request, v *visit, b *brought) authflow.TokenUse
 			}
 			return err
 		},
+		Since:     g.state.Since(),
+		Nonce:     func(nonce string) (time.Time, bool) { return g.nonceTime(r, v, nonce) },
+		NeedNonce: g.bearer.nonces,
 	}
-	if g.bearer.nonces {
-		use.Nonce = func(nonce string) bool { return g.isNonce(r, v, nonce) }
-	}
-	return use
 }
 
 // clientCertificate is what the client has shown on this connection, to Caddy itself.
@@ -313,10 +312,12 @@ func (v *visit) giveNonce(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (g *Gate) isNonce(r *http.Request, v *visit, nonce string) bool {
-	made, err := g.unseal(r, v.purpose(purposeNonce), nonce)
-	if err != nil || len(made) != 8 {
-		return false
+// nonceTime returns when a nonce was made, and false if it is none of ours, or too old.
+func (g *Gate) nonceTime(r *http.Request, v *visit, nonce string) (time.Time, bool) {
+	sealed, err := g.unseal(r, v.purpose(purposeNonce), nonce)
+	if err != nil || len(sealed) != 8 {
+		return time.Time{}, false
 	}
-	return g.now().Sub(time.Unix(int64(binary.BigEndian.Uint64(made)), 0)) < nonceLifetime
+	made := time.Unix(int64(binary.BigEndian.Uint64(sealed)), 0)
+	return made, g.now().Sub(made) < nonceLifetime
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/gatehouse-auth/gatehouse/authflow"
 )
 
+// useNonce is the code that asks for a proof with a nonce (RFC 9449 9).
+const useNonce = "use_dpop_nonce"
+
 // tokenRefused is why an access token does not count, and what the challenge says of
 // it (RFC 6750 3, RFC 9449 7.1).
 type tokenRefused struct {
@@ -40,7 +43,7 @@ func asTokenProblem(err error) error {
 	case authflow.ReasonProof, authflow.ReasonProofUsed:
 		code = "invalid_dpop_proof"
 	case authflow.ReasonProofNonce:
-		code = "use_dpop_nonce"
+		code = useNonce
 	}
 	p.Err = &tokenRefused{code: code, err: p.Err}
 	return &p
@@ -74,7 +77,7 @@ func (v *visit) challengeToken(r *http.Request, h http.Header, refused *tokenRef
 	b, scheme := v.gate.bearer, "Bearer "
 	if v.brought != nil && strings.EqualFold(v.brought.scheme, authflow.TokenTypeDPoP) || v.brought == nil && (b.bound || b.nonces) {
 		scheme = `DPoP algs="` + strings.Join(authflow.ProofAlgs(), " ") + `", `
-		if b.nonces {
+		if b.nonces || refused != nil && refused.code == useNonce {
 			if nonce, failed := v.gate.newNonce(r, v); failed == nil {
 				h.Set("DPoP-Nonce", nonce)
 			}

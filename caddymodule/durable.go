@@ -42,7 +42,7 @@ func acquireDurable(of certmagic.Storage, logger *zap.Logger) (*durable, error) 
 		key = named.String()
 	}
 	value, _, err := durablePool.LoadOrNew(key, func() (caddy.Destructor, error) {
-		journal := storage.NewJournal(of, nil)
+		journal := storage.NewJournal(of, logger, nil)
 		return &durable{
 			pool:      key,
 			logger:    logger,

@@ -66,6 +66,16 @@ func (l *ledger[K, V]) get(key K, now time.Time) (found entry[V], ok bool, floor
 	return found, ok && now.Before(found.until), l.floorAt(now)
 }
 
+// change changes the value of an entry that is there.
+func (l *ledger[K, V]) change(key K, change func(*V)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e, found := l.entries[key]; found {
+		change(&e.value)
+		l.entries[key] = e
+	}
+}
+
 // all returns what is not over.
 func (l *ledger[K, V]) all(now time.Time) []V {
 	l.mu.RLock()

@@ -10,13 +10,18 @@ import (
 	"time"
 )
 
-// Journal keeps revocations where they survive the process. Both methods are
-// safe for concurrent use.
+// Journal keeps revocations, and which generations are superseded, where they
+// survive the process. All methods are safe for concurrent use.
 type Journal interface {
 	// Append stores a revocation for good before it returns.
 	Append(ctx context.Context, r Revocation) error
 	// List returns all that are not over; ones that are do no harm.
 	List(ctx context.Context) ([]Revocation, error)
+	// Supersede stores for good which generation of a session was shown, and then
+	// forgets what it was told of an earlier one, if that is not nil.
+	Supersede(ctx context.Context, s Superseded, earlier *Superseded) error
+	// Superseded returns all whose sessions are not over. Of one there may be several.
+	Superseded(ctx context.Context) ([]Superseded, error)
 }
 
 // revocationKind says what a revocation ends.
@@ -143,9 +148,10 @@ const (
 // revocations is what was ended before its time. Without a journal and a feed it
 // is of this process alone.
 type revocations struct {
-	journal Journal
-	feed    *feed // nil: nothing is shared with other processes
-	entries *byIssuer
+	journal    Journal
+	succession *succession // which is read with them
+	feed       *feed       // nil: nothing is shared with other processes
+	entries    *byIssuer
 
 	// untold: the shared memory did not take something that counts here.
 	untold atomic.Bool
@@ -156,8 +162,8 @@ type revocations struct {
 	retryAt time.Time         // when one that failed may be repeated
 }
 
-func newRevocations(journal Journal) *revocations {
-	return &revocations{journal: journal, entries: newByIssuer(maxRevocations)}
+func newRevocations(journal Journal, s *succession) *revocations {
+	return &revocations{journal: journal, succession: s, entries: newByIssuer(maxRevocations)}
 }
 
 // noted is a revocation that counts here.
@@ -324,6 +330,11 @@ func (r *revocations) listing(ctx context.Context, now time.Time) *flight[struct
 		if err != nil {
 			return struct{}{}, fmt.Errorf("%w: revocations not read: %w", ErrUnavailable, err)
 		}
+		superseded, err := guard(func() ([]Superseded, error) { return r.journal.Superseded(ctx) })
+		if err != nil {
+			return struct{}{}, fmt.Errorf("%w: superseded generations not read: %w", ErrUnavailable, err)
+		}
+		r.succession.restore(superseded, now)
 		for _, rev := range all {
 			r.remember(noted{Revocation: rev, kept: true}, now)
 		}

@@ -19,8 +19,12 @@ type journal struct {
 	entries   [][]byte
 	listErr   error
 	appendErr error
-	lists     int
-	hang      chan struct{} // List waits for it
+
+	superseded    []Superseded
+	supersededErr error
+
+	lists int
+	hang  chan struct{} // List waits for it
 }
 
 func (j *journal) Append(ctx context.Context, r Revocation) error {
@@ -61,6 +65,23 @@ func (j *journal) List(ctx context.Context) ([]Revocation, error) {
 		all = append(all, r)
 	}
 	return all, nil
+}
+
+func (j *journal) Supersede(_ context.Context, s Superseded, earlier *Superseded) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.appendErr != nil {
+		return j.appendErr
+	}
+	j.superseded = slices.DeleteFunc(j.superseded, func(old Superseded) bool { return earlier != nil && old == *earlier })
+	j.superseded = append(j.superseded, s)
+	return nil
+}
+
+func (j *journal) Superseded(context.Context) ([]Superseded, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.superseded), j.supersededErr
 }
 
 func (j *journal) setListErr(err error) {
@@ -108,7 +129,7 @@ func TestRevocations(t *testing.T) {
 			if err := g.End(t.Context(), test.target); err != nil {
 				t.Fatal(err)
 			}
-			restarted := newRevocations(j)
+			restarted := newRevocations(j, newSuccession())
 			for where, r := range map[string]*revocations{"here": g.state.revoked, "after a restart": restarted} {
 				if err := r.check(t.Context(), test.s, epoch.Add(time.Minute)); !errors.Is(err, test.want) {
 					t.Errorf("%s: %v, want %v", where, err, test.want)
@@ -136,7 +157,7 @@ func TestRevocationsMerge(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for where, r := range map[string]*revocations{"here": g.state.revoked, "after a restart": newRevocations(j)} {
+			for where, r := range map[string]*revocations{"here": g.state.revoked, "after a restart": newRevocations(j, newSuccession())} {
 				if err := r.check(t.Context(), alice(), epoch.Add(time.Minute)); !errors.Is(err, ErrRevoked) {
 					t.Errorf("%s: %v, want ErrRevoked", where, err)
 				}
@@ -165,7 +186,7 @@ func TestRevokedAgainIsNotJournaledAgain(t *testing.T) {
 	if len(j.entries) != 1 {
 		t.Errorf("%d entries after one failure and ten sign-outs, want 1", len(j.entries))
 	}
-	r := newRevocations(j)
+	r := newRevocations(j, newSuccession())
 	if err := r.check(t.Context(), live.Session(), epoch); !errors.Is(err, ErrRevoked) {
 		t.Fatal(err)
 	}
@@ -192,7 +213,7 @@ func TestRevokedAgainIsNotJournaledAgain(t *testing.T) {
 
 // While the journal takes one revocation, another that says more may fail.
 func TestKeptIsWhatTheJournalHas(t *testing.T) {
-	r := newRevocations(nil)
+	r := newRevocations(nil, newSuccession())
 	less := Revocation{of: ofSessionID(ID{1}), at: epoch, until: epoch.Add(time.Hour)}
 	more := less
 	more.until = epoch.Add(2 * time.Hour)
@@ -209,7 +230,7 @@ func TestKeptIsWhatTheJournalHas(t *testing.T) {
 // By the provider's clock, which is ahead, a session may have its ID token after
 // our time of the revocation.
 func TestFoldedNotBefore(t *testing.T) {
-	r := newRevocations(nil)
+	r := newRevocations(nil, newSuccession())
 	r.entries.ledger(tagOf("iss")).limit = 1
 	ahead := epoch.Add(time.Minute)
 	for i := range 3 {
@@ -227,7 +248,7 @@ func TestFoldedNotBefore(t *testing.T) {
 }
 
 func TestRevocationsAreBounded(t *testing.T) {
-	r := newRevocations(nil)
+	r := newRevocations(nil, newSuccession())
 	ofNobody := r.entries.ledger(issuerTag{})
 	ofNobody.limit = 100
 	at := func(i int) time.Time { return epoch.Add(time.Duration(i) * time.Second) }
@@ -270,7 +291,7 @@ func TestRevocationsAreBounded(t *testing.T) {
 
 // A provider that ends sessions without end makes its own users sign in again, and those of no other.
 func TestRevocationsAreBoundedByIssuer(t *testing.T) {
-	r := newRevocations(nil)
+	r := newRevocations(nil, newSuccession())
 	r.entries.limit = 100
 	at := func(i int) time.Time { return epoch.Add(time.Duration(i) * time.Second) }
 	of := func(issuer, subject string, made int) *Session {
@@ -355,7 +376,7 @@ func TestRevocationVector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := newRevocations(nil)
+	all := newRevocations(nil, newSuccession())
 	all.told([]Revocation{stored}, epoch)
 	s := &Session{ID: NewID(), Issuer: "https://id.example.com", Subject: "alice", Created: epoch.Add(-time.Hour), IDTokenIssued: epoch.Add(-time.Hour)}
 	if err := all.check(t.Context(), s, epoch); !errors.Is(err, ErrRevoked) {
@@ -416,7 +437,7 @@ func TestCancelledRequestStillRevokes(t *testing.T) {
 func TestJournalIsReadOnceForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &journal{hang: make(chan struct{})}
-		r := newRevocations(j)
+		r := newRevocations(j, newSuccession())
 		var group sync.WaitGroup
 		for i := range 64 {
 			group.Go(func() {
@@ -450,7 +471,7 @@ type panickyJournal struct{ Journal }
 func (panickyJournal) List(context.Context) ([]Revocation, error) { panic("boom") }
 
 func TestJournalPanic(t *testing.T) {
-	if err := newRevocations(panickyJournal{}).check(t.Context(), alice(), epoch); !errors.Is(err, ErrUnavailable) {
+	if err := newRevocations(panickyJournal{}, newSuccession()).check(t.Context(), alice(), epoch); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("%v, want ErrUnavailable", err)
 	}
 }

@@ -30,9 +30,11 @@ var ErrUsed = errors.New("session: used before")
 // a shared memory; one that its owner gave up still works.
 type State struct {
 	now        func() time.Time
+	since      time.Time
 	shared     Shared // nil: this process is alone
 	revoked    *revocations
 	succession *succession
+	marks      *marks
 	updates    *updates
 	opened     *cache
 	watches    *watches
@@ -41,17 +43,20 @@ type State struct {
 	used map[string]*ledger[[sha256.Size]byte, struct{}] // by kind
 }
 
-// NewState makes an empty state. Revocations go to the journal, and are read
-// from it when they are first needed; with a nil journal they end with the
-// process. The clock is time.Now by default.
+// NewState makes an empty state. Revocations and superseded generations go to the
+// journal, and are read from it when they are first needed; with a nil journal they
+// end with the process. The clock is time.Now by default.
 func NewState(journal Journal, now func() time.Time) *State {
 	if now == nil {
 		now = time.Now
 	}
+	succession := newSuccession()
 	return &State{
 		now:        now,
-		revoked:    newRevocations(journal),
-		succession: newSuccession(),
+		since:      now(),
+		revoked:    newRevocations(journal, succession),
+		succession: succession,
+		marks:      newMarks(journal, succession),
 		updates:    newUpdates(),
 		opened:     newCache(maxOpened),
 		watches:    newWatches(),
@@ -76,6 +81,15 @@ func NewSharedState(journal Journal, shared Shared, now func() time.Time) *State
 
 // Shared returns the memory that is shared with other processes, nil if none is.
 func (st *State) Shared() Shared { return st.shared }
+
+// Since returns since when [State.UseOnce] remembers: the process's start, mostly. It
+// is zero where the memory is shared, which outlives the process.
+func (st *State) Since() time.Time {
+	if st.shared != nil {
+		return time.Time{}
+	}
+	return st.since
+}
 
 // Close ends the following of the shared memory. Requests that are still under
 // way go on for a minute.

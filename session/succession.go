@@ -41,6 +41,7 @@ type succession struct {
 type known struct {
 	generation uint64
 	shown      bool
+	kept       *Superseded // what the journal has; nil: nothing
 }
 
 // recent is a version that an older cookie gets.
@@ -70,7 +71,7 @@ func (s *succession) record(v *version, now time.Time) {
 		if found && old.value.generation >= v.session.Generation {
 			return old, nil
 		}
-		return entry[known]{known{v.session.Generation, false}, now, v.session.Expires}, nil
+		return entry[known]{known{v.session.Generation, false, old.value.kept}, now, v.session.Expires}, nil
 	})
 }
 
@@ -78,7 +79,7 @@ func (s *succession) record(v *version, now time.Time) {
 // learns, too, that the older ones are superseded.
 func (s *succession) show(v *version, now time.Time) bool {
 	newest, found, _ := s.newest.get(v.session.ID, now)
-	if found && newest.value == (known{v.session.Generation, true}) {
+	if found && newest.value.shown && newest.value.generation == v.session.Generation {
 		return false
 	}
 	s.remember(recent{v, now}, now)
@@ -87,7 +88,7 @@ func (s *succession) show(v *version, now time.Time) bool {
 		if found && old.value.generation == v.session.Generation {
 			at = old.at
 		}
-		return entry[known]{known{v.session.Generation, true}, at, v.session.Expires}, nil
+		return entry[known]{known{v.session.Generation, true, old.value.kept}, at, v.session.Expires}, nil
 	})
 	return true
 }

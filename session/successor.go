@@ -47,8 +47,12 @@ func (m *Manager) newest(ctx context.Context, live *Live, now time.Time) (*versi
 		}
 		return s, asked // it may be of those that were folded
 	}
-	if err == nil && v == live.version && v.session.Generation > 1 && m.state.succession.show(v, now) && !alone {
-		m.state.feed().settle.add(Settled{successorName(v.session.ID), v.session.Generation - 1})
+	if err == nil && v == live.version && v.session.Generation > 1 && m.state.succession.show(v, now) {
+		if alone {
+			m.state.marks.add(v.session)
+		} else {
+			m.state.feed().settle.add(Settled{successorName(v.session.ID), v.session.Generation - 1})
+		}
 	}
 	return v, err
 }

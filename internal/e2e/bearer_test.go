@@ -106,7 +106,7 @@ func TestBearer(t *testing.T) {
 		{"signature", "/x", bearing(s.OP.Issue(corrupt)), 401, "signature_invalid", `error="invalid_token"`},
 		{"SEC-83 of another service", "/x", bearing(s.OP.Issue(elsewhere)), 401, "aud_mismatch", `error="invalid_token"`},
 		{"SEC-83 of another issuer", "/x", bearing(s.OP.Issue(aliceToken(testop.Edit{"iss": "https://evil.example"}))), 401, "token_issuer_unknown", `error="invalid_token"`},
-		{"SEC-84 any text", "/x", bearing("x"), 401, "id_token_malformed", `error="invalid_token"`},
+		{"SEC-84 any text", "/x", bearing("x"), 401, "access_token_malformed", `error="invalid_token"`},
 		{"SEC-84 in the query alone", "/x?access_token=" + good, nil, 401, "no_session", `resource_metadata="`},
 		{"SEC-84 in a cookie", "/x", http.Header{"Cookie": {"access_token=" + good}}, 401, "no_session", `resource_metadata="`},
 		{"RFC 6750 2 in the query as well", "/x?access_token=" + good, bearing(good), 400, "token_malformed", `error="invalid_request"`},
@@ -184,8 +184,8 @@ func TestBearer(t *testing.T) {
 	if got := seen(t, callFrom(b, "GET", s.HTTP()+"/x", bearing(bob))); got.Header.Get("X-Forwarded-User") != "bob" {
 		t.Errorf("bob's token and alice's cookie are %q", got.Header.Get("X-Forwarded-User"))
 	}
-	wantReason(t, callFrom(b, "GET", s.HTTP()+"/x", bearing("x")), 401, "id_token_malformed")
-	wantReason(t, callFrom(b, "GET", s.HTTP()+"/oauth2/userinfo", bearing("x")), 401, "id_token_malformed")
+	wantReason(t, callFrom(b, "GET", s.HTTP()+"/x", bearing("x")), 401, "access_token_malformed")
+	wantReason(t, callFrom(b, "GET", s.HTTP()+"/oauth2/userinfo", bearing("x")), 401, "access_token_malformed")
 	if got := seen(t, callFrom(b, "GET", s.HTTP()+"/public/x", bearing("x"))); got.Header.Get("X-Forwarded-User") != "" {
 		t.Errorf("a wrong token and alice's cookie are %q on a public path", got.Header.Get("X-Forwarded-User"))
 	}
@@ -252,7 +252,7 @@ func TestUnauthenticatedPassRefusesWrongTokens(t *testing.T) {
 	if got := seen(t, call(t, "GET", s.HTTP()+"/x", nil)); got.Header.Get("X-Forwarded-User") != "" {
 		t.Errorf("nobody is %q", got.Header.Get("X-Forwarded-User"))
 	}
-	wantReason(t, call(t, "GET", s.HTTP()+"/x", bearing("x")), 401, "id_token_malformed")
+	wantReason(t, call(t, "GET", s.HTTP()+"/x", bearing("x")), 401, "access_token_malformed")
 }
 
 // RFC 6750 5.3: over plain http, from elsewhere than this machine, anybody on the way has read the token.
@@ -446,6 +446,32 @@ func TestBearerDPoP(t *testing.T) {
 	}
 }
 
+// RFC 9449 11.1: a process that has just started does not know which proofs were used. One from before counts with a
+// nonce that this process has given, and a client whose clock is right never notices.
+func TestBearerDPoPAfterARestart(t *testing.T) {
+	t.Parallel()
+	s := startTokenSite(t, "", "")
+	p := newProofs(t)
+	bound := s.OP.Issue(aliceToken(testop.Edit{"cnf": map[string]string{"jkt": p.key.Thumbprint()}}))
+	at := s.HTTP() + "/x"
+	used := p.header("GET", at, bound, "")
+	made := time.Now()
+	seen(t, call(t, "GET", at, used))
+	again := strings.NewReplacer("BEARER", "", "GATE", "").Replace(tokenSite)
+	s.Reload(s.fill(again))
+	wantReason(t, call(t, "GET", at, used), 401, "dpop_proof_used")
+	eventually(5*time.Second, func() bool { return time.Now().Unix() > made.Unix()+1 })
+	s.Restart(s.fill(again))
+	page := call(t, "GET", at, used)
+	wantReason(t, page, 401, "dpop_nonce_needed")
+	nonce := page.Header.Get("DPoP-Nonce")
+	if got := page.Header.Get("Www-Authenticate"); !strings.Contains(got, `error="use_dpop_nonce"`) || nonce == "" {
+		t.Errorf("challenge %q, nonce %q", got, nonce)
+	}
+	seen(t, call(t, "GET", at, p.header("GET", at, bound, "")))
+	seen(t, call(t, "GET", at, p.header("GET", at, bound, nonce)))
+}
+
 // RFC 9449 9: proofs with a nonce of ours, which every replica with our keys knows.
 func TestBearerDPoPNonce(t *testing.T) {
 	t.Parallel()
@@ -536,7 +562,7 @@ func TestBearerInAnArea(t *testing.T) {
 	token := bearing(s.OP.Issue(aliceToken(nil)))
 	seen(t, call(t, "GET", s.HTTP()+"/x", token))
 	wantReason(t, call(t, "GET", s.HTTP()+"/admin/x", token), 403, "denied")
-	wantReason(t, call(t, "GET", s.HTTP()+"/admin/x", bearing("x")), 401, "id_token_malformed")
+	wantReason(t, call(t, "GET", s.HTTP()+"/admin/x", bearing("x")), 401, "access_token_malformed")
 	admin := bearing(s.OP.Issue(aliceToken(testop.Edit{"groups": []string{"admins"}})))
 	if got := seen(t, call(t, "GET", s.HTTP()+"/admin/x", admin)); got.Header.Get("X-Forwarded-User") != "alice" {
 		t.Errorf("as %q", got.Header.Get("X-Forwarded-User"))
@@ -642,7 +668,7 @@ func TestForwardAuthWithTokens(t *testing.T) {
 		t.Errorf("%d as %q", page.Status, page.Header.Get("X-Forwarded-User"))
 	}
 	page = asks(t, s, "/oauth2/auth?login=redirect", "", asked("x", "GET", "/x"))
-	wantReason(t, page, 401, "id_token_malformed")
+	wantReason(t, page, 401, "access_token_malformed")
 	if page.Header.Get("Location") != "" || !strings.HasPrefix(page.Header.Get("Www-Authenticate"), "Bearer ") {
 		t.Errorf("headers %v", page.Header)
 	}

@@ -307,7 +307,7 @@ func TestOwnTokens(t *testing.T) {
 		{"alg HS256", c.HTTP() + "/x", bearing(edited(`{"typ":"at+jwt","alg":"HS256","kid":"` + header["kid"].(string) + `"}`)), 401, "alg_refused", `error="invalid_token"`},
 		{"a key that it brings", c.HTTP() + "/x", bearing(edited(`{"typ":"at+jwt","alg":"ES256","jwk":{}}`)), 401, "key_unknown", `error="invalid_token"`},
 		{"RFC 8725 3.11 an assertion of the same key", c.HTTP() + "/x", bearing(assertion), 401, "header_refused", `error="invalid_token"`},
-		{"any text", c.HTTP() + "/x", bearing("x"), 401, "id_token_malformed", `error="invalid_token"`},
+		{"any text", c.HTTP() + "/x", bearing("x"), 401, "access_token_malformed", `error="invalid_token"`},
 		{"shown as if it was bound", c.HTTP() + "/x", http.Header{"Authorization": {"DPoP " + good}}, 401, "token_binding_refused", `error="invalid_token"`},
 		{"none", c.HTTP() + "/x", nil, 401, "no_session", "Bearer "},
 		{"a person without token", c.HTTP() + "/x", asking, 401, "no_session", "Bearer "},

@@ -14,15 +14,18 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
 
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-// Journal is a [session.Journal]: each revocation is one immutable object, whose name
-// begins with the time at which it is over. What is over is deleted, by [Journal.List]
-// and once an hour by [Journal.Append]. It is safe for concurrent use.
+// Journal is a [session.Journal]. What is revoked, and which generations of sessions are
+// superseded, is one immutable object each, whose name begins with the time at which it
+// is over. What is over is deleted, when it is listed and once an hour when something is
+// added. It is safe for concurrent use.
 type Journal struct {
 	storage certmagic.Storage
+	logger  *zap.Logger
 	now     func() time.Time
 	swept   atomic.Int64 // when the last sweep began, in Unix seconds
 }
@@ -38,16 +41,20 @@ const (
 )
 
 // NewJournal returns the journal of a storage. The clock is time.Now by default.
-func NewJournal(storage certmagic.Storage, now func() time.Time) *Journal {
+func NewJournal(storage certmagic.Storage, logger *zap.Logger, now func() time.Time) *Journal {
 	if now == nil {
 		now = time.Now
 	}
-	return &Journal{storage: storage, now: now}
+	return &Journal{storage: storage, logger: logger, now: now}
 }
 
-// revocationName is the name of an object. Anything else in the folder is not ours,
-// such as a temporary file of the storage that a killed process has left behind.
-var revocationName = regexp.MustCompile(`^([0-9]{12})-[0-9a-f]{24}$`)
+// revocationName and supersededName are the names of objects. Anything else in their
+// folders is not ours, such as a temporary file of the storage that a killed process has
+// left behind.
+var (
+	revocationName = regexp.MustCompile(`^([0-9]{12})-[0-9a-f]{24}$`)
+	supersededName = regexp.MustCompile(`^([0-9]{12})-([0-9a-f]{32})-([0-9]{1,19})-([0-9]{12})$`)
+)
 
 // Append implements [session.Journal].
 func (j *Journal) Append(ctx context.Context, r session.Revocation) error {
@@ -57,27 +64,37 @@ func (j *Journal) Append(ctx context.Context, r session.Revocation) error {
 	}
 	sum := sha256.Sum256(data)
 	name := fmt.Sprintf("%012d-%s", r.Until().Unix(), hex.EncodeToString(sum[:12]))
+	j.sweepInTime()
+	return j.storage.Store(ctx, path.Join(revocationsPrefix, name), data)
+}
+
+// sweepInTime begins to sweep, if that was not done lately.
+func (j *Journal) sweepInTime() {
 	if last, now := j.swept.Load(), j.now(); now.Sub(time.Unix(last, 0)) >= sweepInterval && j.swept.CompareAndSwap(last, now.Unix()) {
 		go j.sweep(now)
 	}
-	return j.storage.Store(ctx, path.Join(revocationsPrefix, name), data)
 }
 
 // sweep deletes what is over. What it cannot delete is left to the next sweep.
 func (j *Journal) sweep(now time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
 	defer cancel()
-	names, _ := j.storage.List(ctx, revocationsPrefix, false)
-	for _, name := range names {
-		if isOver(name, now) && ctx.Err() == nil {
-			_ = j.storage.Delete(ctx, name)
+	for _, prefix := range []string{revocationsPrefix, supersededPrefix} {
+		names, _ := j.storage.List(ctx, prefix, false)
+		for _, name := range names {
+			if isOver(name, now) && ctx.Err() == nil {
+				_ = j.storage.Delete(ctx, name)
+			}
 		}
 	}
 }
 
-// isOver tells by the name of a revocation whether it is over for every process.
+// isOver tells by the name of an object whether what it says is over for every process.
 func isOver(name string, now time.Time) bool {
 	found := revocationName.FindStringSubmatch(path.Base(name))
+	if found == nil {
+		found = supersededName.FindStringSubmatch(path.Base(name))
+	}
 	if found == nil {
 		return false
 	}

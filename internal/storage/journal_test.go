@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
 
 	"github.com/gatehouse-auth/gatehouse/session"
 )
@@ -32,7 +34,7 @@ func someRevocation(t *testing.T, number byte, until time.Time) session.Revocati
 // A storage that has never been written to holds no revocations, and that is no error.
 func TestJournalOfAnEmptyStorage(t *testing.T) {
 	dir, c := t.TempDir(), &clock{now: someTime}
-	j := NewJournal(&certmagic.FileStorage{Path: dir}, c.Now)
+	j := NewJournal(&certmagic.FileStorage{Path: dir}, zap.NewNop(), c.Now)
 	if entries, err := j.List(t.Context()); err != nil || len(entries) != 0 {
 		t.Fatalf("an empty storage: %v, %v", entries, err)
 	}
@@ -42,7 +44,7 @@ func TestJournalOfAnEmptyStorage(t *testing.T) {
 // number: it is no revocation, and no reason to answer 503 from then on.
 func TestKilledWhileItSignedOut(t *testing.T) {
 	dir, c := t.TempDir(), &clock{now: someTime}
-	j := NewJournal(&certmagic.FileStorage{Path: dir}, c.Now)
+	j := NewJournal(&certmagic.FileStorage{Path: dir}, zap.NewNop(), c.Now)
 	kept := someRevocation(t, 1, someTime.Add(time.Hour))
 	if err := j.Append(t.Context(), kept); err != nil {
 		t.Fatal(err)
@@ -61,7 +63,7 @@ func TestKilledWhileItSignedOut(t *testing.T) {
 // clean up after that.
 func TestJournalDoesNotGrow(t *testing.T) {
 	dir, c := t.TempDir(), &clock{now: someTime}
-	j := NewJournal(&certmagic.FileStorage{Path: dir}, c.Now)
+	j := NewJournal(&certmagic.FileStorage{Path: dir}, zap.NewNop(), c.Now)
 	files := func() int {
 		found, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(revocationsPrefix), "*-*"))
 		if err != nil {
@@ -88,4 +90,48 @@ func TestJournalDoesNotGrow(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Error(few())
+}
+
+// Which generations are superseded is one object a session, however often that is refreshed, and it goes with the
+// session. What the storage leaves behind when it is killed is none.
+func TestJournalOfSuperseded(t *testing.T) {
+	dir, c := t.TempDir(), &clock{now: someTime}
+	j := NewJournal(&certmagic.FileStorage{Path: dir}, zap.NewNop(), c.Now)
+	if all, err := j.Superseded(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("before anything was stored: %v, %v", all, err)
+	}
+	id := session.NewID()
+	var earlier *session.Superseded
+	for generation := range uint64(5) {
+		s := session.Superseded{ID: id, Generation: generation + 2, Sealed: c.Now(), Until: someTime.Add(12 * time.Hour)}
+		if err := j.Supersede(t.Context(), s, earlier); err != nil {
+			t.Fatal(err)
+		}
+		earlier = &s
+		c.advance(time.Hour)
+	}
+	folder := filepath.Join(dir, filepath.FromSlash(supersededPrefix))
+	for _, name := range []string{"4123456789", "17", "000000000001-no"} {
+		if err := os.WriteFile(filepath.Join(folder, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all, err := j.Superseded(t.Context()); err != nil || len(all) != 1 || all[0] != *earlier {
+		t.Errorf("read: %v, %v; want %v", all, err, *earlier)
+	}
+	c.advance(13 * time.Hour)
+	j.sweep(c.Now())
+	if left, _ := filepath.Glob(filepath.Join(folder, "*-*-*-*")); len(left) != 0 {
+		t.Errorf("after the session's end: %v", left)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "999999999999-"+strings.Repeat("0", 32)+"-9999999999999999999-000000000001"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := j.Superseded(t.Context()); err != nil || len(all) != 1 || all[0].Generation != 9999999999999999999 {
+		t.Errorf("the largest generation: %v, %v", all, err)
+	}
+	if err := NewJournal(&certmagic.FileStorage{Path: filepath.Join(folder, "17")}, zap.NewNop(), c.Now).
+		Supersede(t.Context(), *earlier, nil); err == nil {
+		t.Error("a storage that takes nothing is no error")
+	}
 }

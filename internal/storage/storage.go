@@ -1,6 +1,6 @@
 // Package storage keeps, in the storage that Caddy is configured with, what must
 // outlive the process: the keys that seal cookies ([KeyRing]), the sessions that were
-// ended before their time ([Journal]), and, from a graceful stop to the next start, the
+// ended before their time and the cookies that are void ([Journal]), and, from a graceful stop to the next start, the
 // sessions of the memory store ([MemoryStore]).
 //
 // A storage has no compare-and-swap, and its locks are hints. So whatever several
@@ -14,6 +14,7 @@ import "time"
 const (
 	keysPrefix        = "gatehouse/keys"
 	revocationsPrefix = "gatehouse/revocations"
+	supersededPrefix  = "gatehouse/superseded"
 	snapshotKey       = "gatehouse/sessions/memory"
 )
 

@@ -1,0 +1,114 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// gateOf is a gate of a process that starts with what the journal has, and with the keys of another.
+func gateOf(t *testing.T, j Journal, keys *testKeys) *gate {
+	t.Helper()
+	g := newGate(t, func(c *Config) {
+		c.State, c.Now, c.Keys = NewState(j, time.Now), time.Now, keys
+	})
+	g.keys = keys
+	return g
+}
+
+// refreshed is a browser whose session was refreshed, with the browser of before.
+func refreshed(t *testing.T, g *gate) (b, old *browser) {
+	t.Helper()
+	b = newBrowser(t, app)
+	g.signIn(b, fresh())
+	old = b.clone()
+	again(t, g, b)
+	return b, old
+}
+
+func again(t *testing.T, g *gate, b *browser) {
+	t.Helper()
+	live, err := g.Update(t.Context(), g.mustLoad(b), refresh("access n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.deliver(b, live)
+	g.visit(b)
+}
+
+// A copy of an old cookie, with a refresh token that is spent, comes after a restart: it is as dead as before.
+func TestSupersededOutlivesTheProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &journal{}
+		keys := &testKeys{ring: newRing(t, time.Now().Add(-time.Hour))}
+		b, old := refreshed(t, gateOf(t, j, keys))
+		synctest.Wait()
+		for restart := range 3 {
+			g := gateOf(t, j, keys)
+			g.wantErr(old, ErrSuperseded)
+			old = b.clone()
+			again(t, g, b)
+			synctest.Wait()
+			if len(j.superseded) != 1 || j.superseded[0].Generation != uint64(restart+3) {
+				t.Fatalf("%d restarts: the journal has %v", restart, j.superseded)
+			}
+		}
+		if _, err := gateOf(t, j, keys).load(b); err != nil {
+			t.Errorf("the newest itself: %v", err)
+		}
+	})
+}
+
+// A live session is never lost: as long as no browser has shown the new cookie, the answer with it may have been lost,
+// and after a restart the old one is all that there is.
+func TestUnshownSupersedesNothingAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &journal{}
+		keys := &testKeys{ring: newRing(t, time.Now().Add(-time.Hour))}
+		g, b := gateOf(t, j, keys), newBrowser(t, app)
+		g.signIn(b, fresh())
+		if _, err := g.Update(t.Context(), g.mustLoad(b), refresh("access 2")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		gateOf(t, j, keys).mustLoad(b)
+	})
+}
+
+// P30: what cannot be read is not "nothing is superseded", and a journal that takes nothing disturbs nobody: it is
+// written when it can be.
+func TestSupersededWhileTheJournalIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &journal{appendErr: errOutage, supersededErr: errOutage}
+		keys := &testKeys{ring: newRing(t, time.Now().Add(-time.Hour))}
+		g := gateOf(t, j, keys)
+		early := newBrowser(t, app)
+		g.signIn(early, fresh())
+		g.wantErr(early, ErrUnavailable)
+		j.mu.Lock()
+		j.supersededErr = nil
+		j.mu.Unlock()
+		time.Sleep(2 * journalRetry)
+		b, old := refreshed(t, g)
+		again(t, g, b)
+		time.Sleep(time.Hour)
+		g.mustLoad(b)
+		g.wantErr(old, ErrSuperseded)
+		j.mu.Lock()
+		j.appendErr = nil
+		j.mu.Unlock()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*lastMarkRetry)
+		defer cancel()
+		g.state.AwaitUpdates(ctx)
+		if len(j.superseded) != 1 || j.superseded[0].Generation != 3 {
+			t.Errorf("the journal has %v", j.superseded)
+		}
+		gateOf(t, j, keys).wantErr(old, ErrSuperseded)
+		j.supersededErr = errOutage
+		if _, err := gateOf(t, j, keys).load(b); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("nobody knows what is superseded, and: %v", err)
+		}
+	})
+}
