@@ -274,16 +274,6 @@ func (c *Client) FormPost() bool { return c.cfg.ResponseMode != "" }
 // Config.DPoP or the profile wants it.
 func (c *Client) DPoP() bool { return c.cfg.DPoP }
 
-// Ready returns nil if the provider's metadata is there, which stays so, else
-// what a login would fail with at this moment. It does not wait, but lets the
-// metadata be fetched.
-func (c *Client) Ready() error {
-	if err := c.discovery.state(); err != nil {
-		return c.discoveryError(err)
-	}
-	return nil
-}
-
 // algs returns the algorithms that an ID token may be signed with.
 func (c *Client) algs(meta *metadata) []jose.SignatureAlgorithm {
 	names := c.cfg.SigningAlgs
