@@ -148,7 +148,7 @@ func TestAttacksPageHasEveryCode(t *testing.T) {
 	}
 }
 
-// docs/conformance.md names every plan that is played, with as many modules as the test has.
+// docs/conformance.md names every plan that is played, with as many modules as the test has, and what is seen in each module.
 func TestConformancePageHasEveryPlan(t *testing.T) {
 	page, err := os.ReadFile("docs/conformance.md")
 	if err != nil {
@@ -162,13 +162,22 @@ func TestConformancePageHasEveryPlan(t *testing.T) {
 		}
 		source = append(source, more...)
 	}
-	plans := regexp.MustCompile(`(?m)^\t\t\{"([a-z0-9-]+)", (?:"[^"]*", \w+|\w+\(\)), (\d+)\},$`).FindAllStringSubmatch(string(source), -1)
+	plans := regexp.MustCompile(`(?m)^\t\t\{"([a-z0-9-]+)", (?:"[^"]*", \w+|[\w.()]+), (\d+)\},$`).FindAllStringSubmatch(string(source), -1)
 	if len(plans) < 10 {
 		t.Errorf("only %d plans", len(plans))
 	}
 	for _, plan := range plans {
-		if !strings.Contains(string(page), "| "+plan[2]+" | `"+plan[1]+"` |") && !strings.Contains(string(page), "`"+plan[1]+"`: "+plan[2]+" modules") {
+		if !strings.Contains(string(page), "| "+plan[2]+" | `"+plan[1]+"` |") && !strings.Contains(string(page), "`"+plan[1]+"`: "+plan[2]+" module") {
 			t.Errorf("docs/conformance.md does not say that %s has %s modules", plan[1], plan[2])
+		}
+	}
+	modules := regexp.MustCompile(`(?:name: |jarm\(|theirs \+ )"(?:fapi2-security-profile-final-client-test-|-)?([a-z0-9][a-z0-9_-]*)"`).FindAllSubmatch(source, -1)
+	if len(modules) < 60 {
+		t.Errorf("only %d modules", len(modules))
+	}
+	for _, module := range modules {
+		if !strings.Contains(string(page), "`"+string(module[1])+"`") {
+			t.Errorf("docs/conformance.md does not say what is seen in %s", module[1])
 		}
 	}
 }

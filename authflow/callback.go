@@ -34,15 +34,18 @@ type AuthorizationResponse struct {
 	// ErrorDescription is error_description as it was sent: some providers put
 	// line breaks into it.
 	ErrorDescription string
+
+	jwt string // the whole of it, as JARM signs it; "" if it is none
 }
 
 // responseParameters are the parameters of an authorization response. None may
 // be there twice.
-var responseParameters = []string{"state", "iss", "error", "error_description", "error_uri", "code"}
+var responseParameters = []string{"response", "state", "iss", "error", "error_description", "error_uri", "code"}
 
 // ParseAuthorizationResponse reads the response from a GET's query or, with
 // response mode form_post, a POST's body; parameters of the response in both are
-// one too many. Reasons: response_malformed, duplicate_parameter, and
+// one too many. One that is a JWT (JARM 2.1) is read, and verified by
+// [Client.Finish] alone. Reasons: response_malformed, duplicate_parameter, and
 // state_unknown if there is no state or none that Begin makes.
 func ParseAuthorizationResponse(r *http.Request) (AuthorizationResponse, error) {
 	values, err := responseValues(r)
@@ -55,6 +58,12 @@ func ParseAuthorizationResponse(r *http.Request) (AuthorizationResponse, error) 
 		if len(values[name]) > 1 {
 			return AuthorizationResponse{}, NewError(ReasonDuplicateParameter, fmt.Errorf("%s is there twice", name))
 		}
+	}
+	raw, values, err := openJWT(values)
+	if err != nil {
+		return AuthorizationResponse{}, NewError(ReasonResponseMalformed, err)
+	}
+	for _, name := range responseParameters {
 		if name != "error_description" && !isPrintable(values.Get(name)) {
 			return AuthorizationResponse{}, NewError(ReasonResponseMalformed, fmt.Errorf("%s has control characters", name))
 		}
@@ -68,6 +77,7 @@ func ParseAuthorizationResponse(r *http.Request) (AuthorizationResponse, error) 
 		Code:             secret.New(values.Get("code")),
 		Error:            values.Get("error"),
 		ErrorDescription: values.Get("error_description"),
+		jwt:              raw,
 	}, nil
 }
 
@@ -169,7 +179,7 @@ type FinishRequest struct {
 }
 
 // Finish turns an authorization response into a grant. The order of the checks is that of the
-// specifications: state, issuer, error, code, tokens, ID token, UserInfo; nothing
+// specifications: state, issuer, signature, error, code, tokens, ID token, UserInfo; nothing
 // is asked of the provider before the response is known to be its own.
 //
 // Every error is an *Error; those of Kind Unavailable say that the provider
@@ -183,11 +193,7 @@ func (c *Client) Finish(ctx context.Context, req FinishRequest) (*Grant, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := cmp.Or(
-		checkResponseIssuer(response.Issuer, c.cfg.Issuer, meta.ResponseIss || c.cfg.fapi2()),
-		checkResponseError(response),
-		checkCode(response),
-	); err != nil {
+	if err := c.checkResponse(ctx, meta, response); err != nil {
 		return nil, err
 	}
 	var key *DPoPKey

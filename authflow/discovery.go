@@ -31,6 +31,7 @@ type metadata struct {
 	ClientAuthAlgs        []string `json:"token_endpoint_auth_signing_alg_values_supported"`
 	RequestObjectAlgs     []string `json:"request_object_signing_alg_values_supported"`
 	SigningAlgs           []string `json:"id_token_signing_alg_values_supported"`
+	ResponseAlgs          []string `json:"authorization_signing_alg_values_supported"`
 	DPoPAlgs              []string `json:"dpop_signing_alg_values_supported"` // nil if it does not say
 	ResponseIss           bool     `json:"authorization_response_iss_parameter_supported"`
 	BindsCertificates     bool     `json:"tls_client_certificate_bound_access_tokens"`

@@ -28,8 +28,8 @@ var objectClaims = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
 
 // validateRequest checks how authorization requests are made.
 func (cfg Config) validateRequest() error {
-	if cfg.ResponseMode != "" && cfg.ResponseMode != "form_post" {
-		return fmt.Errorf("response_mode: %q is neither empty nor form_post", cfg.ResponseMode)
+	if err := cfg.validateResponseMode(); err != nil {
+		return err
 	}
 	if !slices.Contains([]string{"", PARAuto, PAROn, PAROff}, cfg.PAR) {
 		return fmt.Errorf("par: %q is none of %s, %s, %s", cfg.PAR, PARAuto, PAROn, PAROff)

@@ -67,8 +67,10 @@ type Config struct {
 	// Scopes are asked for. "openid" must be among them, and must not with
 	// SubjectFrom. Default: openid, profile, email; with SubjectFrom none.
 	Scopes []string
-	// ResponseMode is how the answer comes back: "" for the query of a GET, or
-	// "form_post" for the body of a POST.
+	// ResponseMode is how the answer comes back: "" for the query of a GET, FormPost
+	// for the body of a POST, QueryJWT or FormPostJWT for a signed one there. An answer
+	// that is not of this mode is refused as far as it is told: a signed one where none
+	// was asked for, and the reverse.
 	ResponseMode string
 	// Parameters are further parameters of every authorization request, none of
 	// those that the protocol sets. Default: none.
@@ -85,7 +87,8 @@ type Config struct {
 	// DPoP asks for tokens that are bound to a key of each session's own (RFC 9449),
 	// and refuses others.
 	DPoP bool
-	// SigningAlgs are the algorithms that an ID token may be signed with, of
+	// SigningAlgs are the algorithms that an ID token, and an answer that is a JWT, may
+	// be signed with, of
 	// RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 and EdDSA.
 	// Default: RS256 alone, the one that a client is registered with unless it
 	// says otherwise; if the provider's metadata does not offer it, those of the
@@ -268,7 +271,7 @@ func (c *Client) ClientID() string { return c.cfg.ClientID }
 
 // FormPost tells whether the answers come as the POST of another site, to which a
 // browser brings no cookie but those that are SameSite=None.
-func (c *Client) FormPost() bool { return c.cfg.ResponseMode != "" }
+func (c *Client) FormPost() bool { return strings.HasPrefix(c.cfg.ResponseMode, FormPost) }
 
 // DPoP tells whether tokens are bound to a key of each session's own, as
 // Config.DPoP or the profile wants it.
@@ -276,9 +279,15 @@ func (c *Client) DPoP() bool { return c.cfg.DPoP }
 
 // algs returns the algorithms that an ID token may be signed with.
 func (c *Client) algs(meta *metadata) []jose.SignatureAlgorithm {
-	names := c.cfg.SigningAlgs
+	return c.cfg.chosenAlgs(meta.SigningAlgs)
+}
+
+// chosenAlgs are those of the configuration, else what of the provider's offer is
+// taken.
+func (cfg Config) chosenAlgs(offered []string) []jose.SignatureAlgorithm {
+	names := cfg.SigningAlgs
 	if len(names) == 0 {
-		names = defaultAlgs(meta.SigningAlgs)
+		names = defaultAlgs(offered)
 	}
 	return jwsAlgs(names)
 }

@@ -52,7 +52,14 @@ func TestNew(t *testing.T) {
 		"tls_client_auth, none":    {func(c *authflow.Config) { c.ClientAuth = "tls_client_auth" }, "client_certificate:"},
 		"tls_client_auth, secret":  {func(c *authflow.Config) { c.MutualTLS, c.ClientAuth = true, "tls_client_auth" }, "client_auth:"},
 		"self-signed, none":        {func(c *authflow.Config) { c.ClientAuth = "self_signed_tls_client_auth" }, "client_certificate:"},
-		"jar without key":          {func(c *authflow.Config) { c.RequestObject = true }, "jar:"},
+		"response_mode fragment":   {func(c *authflow.Config) { c.ResponseMode = "fragment" }, "response_mode:"},
+		"response_mode jwt":        {func(c *authflow.Config) { c.ResponseMode = "jwt" }, ""},
+		"jwt, plain, no keys": {func(c *authflow.Config) {
+			c.ResponseMode, c.SubjectFrom = "jwt", "id"
+			noDiscovery(c)
+			c.Endpoints = map[string]string{"authorization": "https://a.example/a", "token": "https://a.example/t", "userinfo": "https://a.example/u"}
+		}, "response_mode jwt:"},
+		"jar without key": {func(c *authflow.Config) { c.RequestObject = true }, "jar:"},
 		"SEC-92 jar, param aud": {func(c *authflow.Config) {
 			c.ClientKeys, c.ClientAuth, c.RequestObject = noKeys, "client_secret_basic", true
 			c.Parameters = map[string]string{"aud": "https://evil.example"}

@@ -17,19 +17,20 @@ const (
 )
 
 // The authorization response, in the order of its checks (RFC 6749 4.1.2, RFC
-// 9207 2.4).
+// 9207 2.4, JARM 2.4), besides those that a signed one shares with the ID token.
 const (
-	ReasonResponseMalformed  Reason = "response_malformed"  // not an authorization response
-	ReasonDuplicateParameter Reason = "duplicate_parameter" // a parameter twice
-	ReasonStateUnknown       Reason = "state_unknown"       // this browser began no attempt with that state
-	ReasonStateUsed          Reason = "state_used"          // the attempt was finished before: told by the caller, who remembers
-	ReasonAttemptMismatch    Reason = "attempt_mismatch"    // begun at another issuer or client
-	ReasonAttemptExpired     Reason = "attempt_expired"     // begun more than AttemptLifetime ago
-	ReasonIssMissing         Reason = "iss_missing"         // promised by the provider's metadata
-	ReasonIssMismatch        Reason = "iss_mismatch"        // another provider answers
-	ReasonProviderDenied     Reason = "provider_denied"     // error=access_denied
-	ReasonProviderError      Reason = "provider_error"      // any other error
-	ReasonCodeMissing        Reason = "code_missing"        // neither error nor code
+	ReasonResponseMalformed  Reason = "response_malformed"     // not an authorization response
+	ReasonDuplicateParameter Reason = "duplicate_parameter"    // a parameter twice
+	ReasonStateUnknown       Reason = "state_unknown"          // this browser began no attempt with that state
+	ReasonStateUsed          Reason = "state_used"             // the attempt was finished before: told by the caller, who remembers
+	ReasonAttemptMismatch    Reason = "attempt_mismatch"       // begun at another issuer or client
+	ReasonAttemptExpired     Reason = "attempt_expired"        // begun more than AttemptLifetime ago
+	ReasonResponseMode       Reason = "response_mode_mismatch" // a JWT where none was asked for, or none where one was
+	ReasonIssMissing         Reason = "iss_missing"            // promised by the provider's metadata
+	ReasonIssMismatch        Reason = "iss_mismatch"           // another provider answers
+	ReasonProviderDenied     Reason = "provider_denied"        // error=access_denied
+	ReasonProviderError      Reason = "provider_error"         // any other error
+	ReasonCodeMissing        Reason = "code_missing"           // neither error nor code
 )
 
 // The token endpoint (RFC 6749 5, 6).
@@ -166,6 +167,7 @@ var verdicts = map[Reason]verdict{
 	ReasonStateUsed:          {BadRequest, publicRestart},
 	ReasonAttemptMismatch:    {BadRequest, publicRestart},
 	ReasonAttemptExpired:     {BadRequest, publicRestart},
+	ReasonResponseMode:       {BadRequest, publicRejected},
 	ReasonIssMissing:         {BadRequest, publicRejected},
 	ReasonIssMismatch:        {BadRequest, publicRejected},
 	ReasonProviderDenied:     {Denied, publicDenied},

@@ -97,15 +97,15 @@ func (p ReturnPolicy) plain(decoded string) error {
 
 // OwnTarget returns the Location for a request target of this site, as it stood
 // in the request line. It is the target itself, byte for byte, but for the few
-// that a browser might not bring back here: one that begins with //, or has a
-// backslash in its path, gets our origin in front, an absolute URL loses its own, and an endpoint of ours or
-// what is no path at all becomes "/".
+// that a browser might not bring back here: one that is read as a host, or has a
+// backslash in its path, gets our origin in front, an absolute URL loses its own,
+// and an endpoint of ours or what is no path at all becomes "/".
 func (p ReturnPolicy) OwnTarget(requestTarget string) string {
 	target := requestTarget
 	if _, rest, ok := cutOrigin(target); ok { // absolute-form (RFC 9112 3.2.2)
 		target = rest
 	}
-	if path, _, _ := strings.Cut(target, "?"); strings.HasPrefix(path, "//") || strings.Contains(path, `\`) {
+	if path, _, _ := strings.Cut(target, "?"); strings.Contains(path, `\`) || mayBeHost(path) {
 		target = p.Origin + target
 	}
 	if _, err := p.Emit(target); err != nil {
@@ -113,6 +113,21 @@ func (p ReturnPolicy) OwnTarget(requestTarget string) string {
 	}
 	return target
 }
+
+// mayBeHost reports whether a browser would take a path for the URL of a host, if
+// somebody on the way decoded it or cleaned it of its dot segments (SEC-40, SEC-46).
+func mayBeHost(path string) bool {
+	for decoded := range decodings(path) {
+		slashed := asSlashes.Replace(decoded)
+		if strings.HasPrefix(slashed, "//") || strings.HasPrefix(withoutDots(slashed), "//") {
+			return true
+		}
+	}
+	return false
+}
+
+// asSlashes reads as a browser does, which drops tabs and line breaks.
+var asSlashes = strings.NewReplacer(`\`, "/", "\t", "", "\n", "", "\r", "")
 
 // Emit returns a value that FromOutside or OwnTarget gave, checked again at the
 // moment when it becomes a Location: whoever kept it, and however long, it leads

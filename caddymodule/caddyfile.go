@@ -33,7 +33,7 @@ func init() {
 //			client_key    <file> [<kid>]
 //			client_certificate <cert> <key>
 //			profile       fapi2
-//			response_mode query|form_post
+//			response_mode query|form_post|jwt|form_post.jwt
 //			par           auto|on|off
 //			jar
 //			dpop
@@ -121,6 +121,9 @@ func parseProvider(d *caddyfile.Dispenser, app *App) error {
 	}
 	issuer := cmp.Or(provider.Issuer, presets[provider.Preset].issuer)
 	for _, needed := range []struct{ word, value string }{{"issuer", issuer}, {"client_id", provider.ClientID}} {
+		if _, isPreset := presets[provider.Name]; needed.value == "" && isPreset && provider.Preset == "" {
+			return d.Errf("provider %s needs %s; did you mean preset %s? It is never guessed from the name", provider.name(), needed.word, provider.Name)
+		}
 		if needed.value == "" {
 			return d.Errf("provider %s needs %s", provider.name(), needed.word)
 		}
@@ -138,7 +141,7 @@ func providerWords(p *ProviderConfig) vocabulary {
 	words := networkWords(&p.NetworkConfig)
 	maps.Copy(words, vocabulary{
 		"display_name":  one(&p.DisplayName),
-		"preset":        oneOf(&p.Preset, presetNames()...),
+		"preset":        {parse: func(d *caddyfile.Dispenser) error { return parsePreset(d, p) }},
 		"issuer":        one(&p.Issuer),
 		"client_id":     one(&p.ClientID),
 		"client_secret": one(&p.ClientSecret),
@@ -147,7 +150,7 @@ func providerWords(p *ProviderConfig) vocabulary {
 		"client_key":         {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseClientKey(d, p) }},
 		"client_certificate": {parse: func(d *caddyfile.Dispenser) error { return parseClientCertificate(d, p) }},
 		"profile":            oneOf(&p.Profile, authflow.ProfileFAPI2),
-		"response_mode":      oneOf(&p.ResponseMode, "query", "form_post"),
+		"response_mode":      oneOf(&p.ResponseMode, "query", authflow.FormPost, authflow.QueryJWT, authflow.FormPostJWT),
 		"par":                oneOf(&p.PAR, authflow.PARAuto, authflow.PAROn, authflow.PAROff),
 		"jar":                flag(&p.JAR),
 		"dpop":               flag(&p.DPoP),
@@ -265,6 +268,9 @@ func suggestion(name string, words vocabulary) string {
 		}
 	}
 	slices.Sort(names)
+	if hint := otherWords[strings.ReplaceAll(name, "-", "_")]; hint != "" {
+		return "; " + hint
+	}
 	if meant := closest(name, names); meant != "" {
 		return "; did you mean " + meant + "?"
 	}

@@ -154,7 +154,10 @@ func (g *Gate) checkRules(global *App) error {
 		g.speakers = nil // there are others, too
 	}
 	for _, config := range slices.Concat(g.Allow, g.Deny) {
-		compiled := rule{claims: config.Claims}
+		compiled := rule{claims: make(map[string][]string, len(config.Claims))}
+		for claim, accepted := range config.Claims {
+			compiled.claims[claim] = slices.DeleteFunc(slices.Clone(accepted), holdsPlaceholder)
+		}
 		if config.Expression != "" {
 			var err error
 			if compiled.expression, err = compileExpression(config.Expression, func(string) {}); err != nil {
@@ -194,9 +197,9 @@ func (g *GateConfig) checkFormPost(global *App) error {
 		return nil
 	}
 	for _, p := range g.providersOf(global) {
-		if p.ResponseMode == "form_post" {
-			return fmt.Errorf("provider %s: response_mode form_post, but the session has insecure_http: over plain http browsers keep the cookie back "+
-				"that such an answer needs; use response_mode query, or https", p.name())
+		if strings.HasPrefix(p.ResponseMode, authflow.FormPost) {
+			return fmt.Errorf("provider %s: response_mode %s, but the session has insecure_http: over plain http browsers keep the cookie back "+
+				"that such an answer needs; use response_mode query or jwt, or https", p.name(), p.ResponseMode)
 		}
 	}
 	return nil

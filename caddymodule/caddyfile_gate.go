@@ -274,6 +274,9 @@ func parseHeader(d *caddyfile.Dispenser, g *GateConfig) error {
 		}
 		return d.Errf("header takes a name and a claim, not %d values%s", len(args), hint)
 	}
+	if strings.HasPrefix(strings.ToLower(args[1]), "x-") {
+		return d.Errf("header takes the header's name first: did you mean header %s %s?", args[1], args[0])
+	}
 	for _, other := range g.Header {
 		if strings.EqualFold(other.Name, args[0]) {
 			return d.Errf("header %s is already given", args[0])
@@ -297,7 +300,7 @@ func parseRule(h httpcaddyfile.Helper, d *caddyfile.Dispenser, rules *[]Rule) er
 			return err
 		}
 		if len(rule.Claims) == 0 {
-			return d.Errf("%s needs a claim and its values", word)
+			return d.Errf("%s needs a claim and its values%s", word, anyHint(word))
 		}
 	case args[0] == "any" && word == "allow":
 		if len(args) > 1 {
@@ -310,7 +313,7 @@ func parseRule(h httpcaddyfile.Helper, d *caddyfile.Dispenser, rules *[]Rule) er
 		}
 		rule.Expression = args[1]
 	case len(args) == 1:
-		return d.Errf("%s %s has no value: nobody could fit", word, args[0])
+		return d.Errf("%s %s has no value: nobody could fit%s", word, args[0], anyHint(word))
 	default:
 		if err := checkAccepted(args[0], args[1:]); err != nil {
 			return d.WrapErr(err)
@@ -322,6 +325,14 @@ func parseRule(h httpcaddyfile.Helper, d *caddyfile.Dispenser, rules *[]Rule) er
 	}
 	*rules = append(*rules, rule)
 	return nil
+}
+
+// anyHint says how everybody is written, who may have been meant.
+func anyHint(word string) string {
+	if word == "allow" {
+		return " (anyone who can sign in: allow any)"
+	}
+	return ""
 }
 
 // ruleArguments reads a rule's line. Its first token may be a matcher.

@@ -83,6 +83,9 @@ func parseTrustPool(d *caddyfile.Dispenser, target *json.RawMessage) error {
 		return d.Err("tls_trust_pool takes the name of a module: file, system, inline, ...")
 	}
 	name := d.Val()
+	if strings.HasPrefix(name, "/") || strings.HasPrefix(name, "{") {
+		return d.Errf("tls_trust_pool takes the name of a module first: did you mean tls_trust_pool file %s?", name)
+	}
 	module, err := caddyfile.UnmarshalModule(d, "tls.ca_pool.source."+name)
 	if err != nil {
 		return err

@@ -112,10 +112,10 @@ func (c *ProviderConfig) loadCertificate(certificate, key string) (*tls.Certific
 func (c *ProviderConfig) provisionRequest(config *authflow.Config) error {
 	switch c.ResponseMode {
 	case "", "query":
-	case "form_post":
+	case authflow.FormPost, authflow.QueryJWT, authflow.FormPostJWT:
 		config.ResponseMode = c.ResponseMode
 	default:
-		return fmt.Errorf("response_mode: %q is none of query, form_post", c.ResponseMode)
+		return fmt.Errorf("response_mode: %q is none of query, form_post, jwt, form_post.jwt", c.ResponseMode)
 	}
 	config.PAR, config.RequestObject, config.DPoP = c.PAR, c.JAR, c.DPoP
 	config.ParametersFromRequest = c.ParamFromRequest

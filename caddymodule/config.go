@@ -53,8 +53,8 @@ type ProviderConfig struct {
 	// demands is switched on, what contradicts it refused. Default: none.
 	Profile string `json:"profile,omitempty"`
 
-	// How the provider answers through the browser: "query" or "form_post".
-	// Default: query.
+	// How the provider answers through the browser: "query" or "form_post", or in a JWT
+	// that it signs (JARM), "jwt" or "form_post.jwt". Default: query.
 	ResponseMode string `json:"response_mode,omitempty"`
 
 	// Whether authorization requests are pushed (RFC 9126): "auto" (where the

@@ -25,10 +25,11 @@
 //
 // What else stands where:
 //
-//	the request itself     request.go (origin, paths), error.go (every reason and status)
+//	the request itself     request.go (origin, target), readings.go (what its path may mean)
+//	reasons and statuses   error.go
 //	configuration          config.go (JSON), caddyfile*.go (the grammar)
 //	  of a provider        provision.go, preset.go, network.go, clientkeys.go, fapi.go
-//	  of a site            gateprovision.go, hosts.go, behind.go
+//	  of a site            gateprovision.go, valuelist.go, hosts.go, behind.go
 //	  of sessions          app.go, configuredkeys.go, replicas.go, redis.go
 //	signing in             attempt.go, initiate.go, loop.go; endpoints login and callback
 //	signing out            logout.go, backchannel.go, frontchannel.go

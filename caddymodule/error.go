@@ -39,6 +39,7 @@ const (
 	ReasonCrossOrigin      authflow.Reason = "cross_origin"
 	ReasonNotHTTPS         authflow.Reason = "not_https"
 	ReasonHostInvalid      authflow.Reason = "host_invalid"
+	ReasonPathRefused      authflow.Reason = "path_refused"
 	ReasonGateConflict     authflow.Reason = "gate_conflict"
 	ReasonLoginLoop        authflow.Reason = "login_loop"
 	ReasonReturnRefused    authflow.Reason = "return_url_refused"
@@ -88,6 +89,9 @@ func notHTTPS(public string) *authflow.Error {
 
 // matcherFailed closes the door where it cannot be told which rules count.
 func matcherFailed(err error) *authflow.Error {
+	if errors.Is(err, errCountless) {
+		return problem(authflow.BadRequest, ReasonPathRefused, "This address can be read in too many ways.", err)
+	}
 	return problem(authflow.Internal, ReasonMatcherFailed, "Something went wrong here.", err)
 }
 

@@ -68,7 +68,7 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 // have got it. Nobody but a proxy that Caddy trusts is believed; where rules depend
 // on what a request is, it has to be told (SEC-04, SEC-10).
 func askedAbout(w http.ResponseWriter, r *http.Request, v *visit, below string, gates []*Gate) (*http.Request, error) {
-	told, err := originalRequest(r, below)
+	told, err := originalRequest(r, v.sent.originalURL, below)
 	if err != nil {
 		return nil, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err)
 	}
@@ -130,11 +130,14 @@ var (
 
 // originalRequest reads what a trusted proxy tells. Two that say different things
 // are refused: one of them may be the visitor's own (SEC-04).
-func originalRequest(r *http.Request, below string) (t told, err error) {
+// originalURL is the header of that name, which does not pass the gate.
+func originalRequest(r *http.Request, originalURL []string, below string) (t told, err error) {
 	if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); !trusted {
 		return told{}, nil
 	}
-	if t.target, err = agreed(r.Header, targetHeaders); err != nil {
+	if t.target, err = agreed(http.Header{
+		"X-Forwarded-Uri": r.Header["X-Forwarded-Uri"], "X-Original-Uri": r.Header["X-Original-Uri"], "X-Original-Url": originalURL,
+	}, targetHeaders); err != nil {
 		return told{}, err
 	}
 	if t.method, err = agreed(r.Header, methodHeaders); err != nil {

@@ -152,7 +152,10 @@ func (g *Gate) isOpen(r *http.Request) (bool, error) {
 	}
 	views := []*http.Request{r} // which stays on the stack
 	if !hasOneReading(r) {
-		views = readings(r)
+		var err error
+		if views, err = readings(r); err != nil {
+			return false, matcherFailed(err)
+		}
 	}
 	protected, public := false, len(g.public) > 0
 	for _, view := range views {

@@ -102,10 +102,10 @@ func (g *Gate) provisionProviders(ctx caddy.Context) error {
 
 func (g *Gate) provisionRules(ctx caddy.Context) error {
 	var err error
-	if g.allow, err = provisionRules(ctx, g.Allow, g.need); err != nil {
+	if g.allow, err = provisionRules(ctx, g.Allow, g.need, g.checkPrefix); err != nil {
 		return fmt.Errorf("allow: %w", err)
 	}
-	if g.deny, err = provisionRules(ctx, g.Deny, g.need); err != nil {
+	if g.deny, err = provisionRules(ctx, g.Deny, g.need, g.checkPrefix); err != nil {
 		return fmt.Errorf("deny: %w", err)
 	}
 	g.rulesMatch = slices.ContainsFunc(slices.Concat(g.allow, g.deny), func(r rule) bool { return r.matchers != nil })
@@ -157,20 +157,16 @@ func (g *Gate) checkProviderOf(r rule) error {
 	if len(g.speakers) < 2 {
 		return nil
 	}
-	known := func(name string) bool {
-		return slices.ContainsFunc(g.speakers, func(p *provider) bool { return p.name == name })
-	}
 	for _, name := range r.claims["provider"] {
-		if !known(name) {
+		if !g.hasSpeaker(name) {
 			return fmt.Errorf("the rule on provider: %q is none of this site's", name)
 		}
 	}
 	for claim, accepted := range r.claims {
 		if claim == "user" || claim == "groups" {
 			for _, value := range accepted {
-				if name, _, prefixed := strings.Cut(value, ":"); !prefixed || !known(name) {
-					return fmt.Errorf("several providers sign people in here: write the rule on %s %s with its provider, as %s:%s",
-						claim, value, g.speakers[0].name, value)
+				if err := g.checkPrefix(claim, value); err != nil {
+					return err
 				}
 			}
 		} else if len(r.claims["provider"]) == 0 {
@@ -179,6 +175,23 @@ func (g *Gate) checkProviderOf(r rule) error {
 	}
 	if r.expression != nil && !r.expression.ofProvider {
 		return errors.New("several providers sign people in here: the expression must say whose, by provider")
+	}
+	return nil
+}
+
+func (g *Gate) hasSpeaker(name string) bool {
+	return slices.ContainsFunc(g.speakers, func(p *provider) bool { return p.name == name })
+}
+
+// checkPrefix holds that with several providers a user or group is written with its
+// provider's name, as it is compared.
+func (g *Gate) checkPrefix(claim, value string) error {
+	if len(g.speakers) < 2 || claim != "user" && claim != "groups" {
+		return nil
+	}
+	if name, _, prefixed := strings.Cut(value, ":"); !prefixed || !g.hasSpeaker(name) {
+		return fmt.Errorf("several providers sign people in here: write the rule on %s %s with its provider, as %s:%s",
+			claim, value, g.speakers[0].name, value)
 	}
 	return nil
 }
@@ -245,7 +258,7 @@ func (g *Gate) provisionHeaders(caddy.Context) error {
 		own = append(own, header.Name)
 	}
 	g.own = newNameSet(own)
-	g.names = newNameSet(knownIdentityHeaders, own)
+	g.names = newNameSet(knownIdentityHeaders, replacingHeaders, own)
 	return nil
 }
 
@@ -287,6 +300,9 @@ func (g *Gate) provisionOrigins(caddy.Context) error {
 			o, valid := parseOrigin(text)
 			if !valid {
 				return fmt.Errorf("%s: %q is no origin: write https://host", list.word, text)
+			}
+			if strings.Contains(text, "*") {
+				return fmt.Errorf("%s: %q: origins are compared exactly, and none stands for several; write each", list.word, text)
 			}
 			list.add(o)
 		}

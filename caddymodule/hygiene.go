@@ -19,7 +19,17 @@ var knownIdentityHeaders = []string{
 	"X-Remote-User", "X-Remote-Email", "X-Remote-Groups", "X-Remote-Name",
 	"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Groups",
 	"X-Auth-Request-Preferred-Username", "X-Auth-Request-Access-Token",
+	// What other gates set, and an application that stood behind one may read still.
+	"X-Forwarded-Name", "X-Authenticated-User", "X-Webauth-User", "X-Vouch-User",
+	"X-Token-Subject", "X-Token-User-Name", "X-Token-User-Email", "X-Token-User-Roles",
+	"X-Authentik-Username", "X-Authentik-Groups", "X-Authentik-Entitlements", "X-Authentik-Email", "X-Authentik-Name", "X-Authentik-Uid", "X-Authentik-Jwt",
+	"Oidc-Claim-Sub", "Oidc-Claim-Email", "Oidc-Claim-Name", "Oidc-Claim-Preferred-Username", "Oidc-Claim-Groups", "Oidc-Access-Token", "Oidc-Id-Token",
 }
+
+// replacingHeaders are cleared from every request as well: applications take them for
+// the path of a request, or cut its beginning off, so that they would serve another one
+// than was judged (SEC-04). What sets them for an application belongs behind the gate.
+var replacingHeaders = []string{"X-Original-Url", "X-Rewrite-Url", "X-Script-Name", "Script-Name", "Path-Info"}
 
 // nameSet is a set of header names, folded: what CGI, WSGI and PHP make one
 // variable of is one name (SEC-20).

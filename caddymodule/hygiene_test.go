@@ -16,6 +16,7 @@ func TestNameSetFolds(t *testing.T) {
 		"X-Forwarded-User", "x-forwarded-user", "X_Forwarded_User", "X-Forwarded_User", "XForwardedUser",
 		"X--Forwarded--User", "-X-Forwarded-User", "X-Forwarded-User_", "X.Forwarded.User", "X+Forwarded+User",
 		"REMOTE_USER", "Remote^User", "RemoteUser", "X~Forwarded~Groups", "x-aUTH-rEQUEST-eMAIL",
+		"X_Token_User_Roles", "OIDC_CLAIM_sub", "x-authentik-username", "X-WEBAUTH-USER",
 	} {
 		if !names.has(spelling) {
 			t.Errorf("%q is not recognised as an identity header", spelling)

@@ -44,16 +44,15 @@ func (m *MatchSession) Provision(ctx caddy.Context) error {
 	if len(m.Claims) == 0 {
 		return nil
 	}
-	claims, err := provisionClaims(&Rule{Claims: m.Claims})
-	if err != nil {
+	anyValue := func(string, string) error { return nil } // of which site, only a request says
+	if err := m.rule.provisionClaims(ctx, &Rule{Claims: m.Claims}, anyValue); err != nil {
 		return fmt.Errorf("gatehouse: %w", err)
 	}
-	m.rule.claims = claims
 	app, err := ctx.App("gatehouse")
 	if err != nil {
 		return err
 	}
-	for claim := range claims {
+	for claim := range m.rule.claims {
 		app.(*App).needMatched(claim)
 	}
 	return nil

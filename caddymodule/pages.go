@@ -8,10 +8,12 @@ import (
 	"html/template"
 	"io/fs"
 	"maps"
+	"math"
 	"net/http"
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
@@ -30,18 +32,20 @@ type pages struct {
 	name      string
 	logo      string
 	color     template.CSS
+	ink       template.CSS // what is written on color
 }
 
 func newPages(config *PagesConfig) (*pages, error) {
 	if config == nil {
 		config = new(PagesConfig)
 	}
-	p := &pages{name: config.Name, logo: config.Logo, color: "#1f5fae"}
+	p := &pages{name: config.Name, logo: config.Logo, color: "#1f5fae", ink: "#fff"}
 	if config.Color != "" {
 		if !pageColor.MatchString(config.Color) {
 			return nil, fmt.Errorf("pages: color %q is not of the form rrggbb", config.Color)
 		}
 		p.color = template.CSS("#" + strings.TrimPrefix(config.Color, "#")) //nolint:gosec // checked above
+		p.ink = inkOn(strings.TrimPrefix(config.Color, "#"))
 	}
 	if p.logo != "" && !strings.HasPrefix(p.logo, "/") && !strings.HasPrefix(p.logo, "https://") {
 		return nil, fmt.Errorf("pages: logo %q is neither a path of this site nor an https URL", p.logo)
@@ -68,11 +72,35 @@ func newPages(config *PagesConfig) (*pages, error) {
 	return p, nil
 }
 
+// inkOn is what can be read on a color, given as rgb or rrggbb: black or white,
+// whichever has more contrast (WCAG 2.2, 1.4.3).
+func inkOn(color string) template.CSS {
+	if len(color) == 3 {
+		color = string([]byte{color[0], color[0], color[1], color[1], color[2], color[2]})
+	}
+	luminance := 0.0
+	for i, weight := range []float64{0.2126, 0.7152, 0.0722} {
+		value, _ := strconv.ParseUint(color[2*i:2*i+2], 16, 8) // pageColor has looked
+		part := float64(value) / 255
+		if part <= 0.04045 {
+			part /= 12.92
+		} else {
+			part = math.Pow((part+0.055)/1.055, 2.4)
+		}
+		luminance += weight * part
+	}
+	if (luminance+0.05)/0.05 > 1.05/(luminance+0.05) {
+		return "#000"
+	}
+	return "#fff"
+}
+
 // page is what every template gets.
 type page struct {
 	Site  string       // the site's name
 	Logo  string       // its logo, or empty
 	Color template.CSS // the accent color
+	Ink   template.CSS // what is written on it
 	Nonce string       // of the one style element
 
 	Title     string
@@ -103,7 +131,7 @@ type choice struct{ Name, URL string }
 // nothing of it is sent.
 func (g *Gate) render(w http.ResponseWriter, v *visit, status int, name string, p page) error {
 	pages := v.gate.pages
-	p.Site, p.Logo, p.Color, p.Nonce = pages.name, pages.logo, pages.color, rand.Text()
+	p.Site, p.Logo, p.Color, p.Ink, p.Nonce = pages.name, pages.logo, pages.color, pages.ink, rand.Text()
 	if p.Site == "" {
 		p.Site = v.origin.host
 	}

@@ -7,11 +7,25 @@ import (
 )
 
 // notOfPreflights are headers that no browser adds to a preflight, by their folded
-// names: those that could say who is calling, and those by which an obliging
-// application would take another method for the request's.
+// names: those that could say who is calling.
 var notOfPreflights = map[string]bool{
 	"authorization": true, "cookie": true, "proxyauthorization": true, "upgrade": true,
-	"xhttpmethodoverride": true, "xhttpmethod": true, "xmethodoverride": true,
+}
+
+// methodOverrides are the headers by which an application takes another method for the
+// request's, by their folded names.
+var methodOverrides = map[string]bool{"xhttpmethodoverride": true, "xhttpmethod": true, "xmethodoverride": true}
+
+// namesMethodHeader reports whether a header is one of them.
+func namesMethodHeader(name string) bool {
+	if len(name) < len("xhttpmethod") {
+		return false
+	}
+	var buffer [64]byte
+	if first := fold(buffer[:0], name[:1]); len(first) == 1 && first[0] != 'x' {
+		return false // most headers
+	}
+	return methodOverrides[string(fold(buffer[:0], name))]
 }
 
 // isPreflight reports what a browser asks before a request of another origin (Fetch
@@ -23,7 +37,7 @@ func isPreflight(r *http.Request) bool {
 		return false
 	}
 	for name := range r.Header {
-		if notOfPreflights[string(fold(nil, name))] {
+		if notOfPreflights[string(fold(nil, name))] || namesMethodHeader(name) {
 			return false
 		}
 	}
@@ -37,9 +51,13 @@ func namesMethod(u *url.URL) bool {
 		return false
 	}
 	for name := range u.Query() {
-		if strings.EqualFold(strings.ReplaceAll(name, ".", "_"), "_method") {
+		if isMethodParameter(name) {
 			return true
 		}
 	}
 	return false
+}
+
+func isMethodParameter(name string) bool {
+	return strings.EqualFold(strings.ReplaceAll(name, ".", "_"), "_method")
 }

@@ -100,6 +100,7 @@ func (c *ProviderConfig) groupless() bool {
 func (g *Gate) checkGroups(r rule) error {
 	for _, p := range g.speakers {
 		of := r.expression != nil && len(g.speakers) == 1 && slices.Contains(r.expression.reads, "groups")
+		of = of || len(g.speakers) == 1 && len(r.lists["groups"]) > 0
 		for _, group := range r.claims["groups"] {
 			of = of || len(g.speakers) == 1 || strings.HasPrefix(group, p.name+":")
 		}

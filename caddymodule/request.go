@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"path"
-	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -169,100 +167,10 @@ func originalTarget(r *http.Request) string {
 	return r.RequestURI
 }
 
-// readings are the requests that somebody behind us might take this one for: as
-// it is now, as the browser sent it, and each with its path read as leniently as
-// servers do. Most requests have one reading. A path that any reading protects is
-// protected; a path is public only if all readings are (SEC-01, SEC-02, SEC-07,
-// SEC-08).
-func readings(r *http.Request) []*http.Request {
-	all := []*http.Request{r}
-	if hasOneReading(r) {
-		return all
-	}
-	original := originalURL(r)
-	add := func(u *url.URL) {
-		for _, known := range all {
-			if known.URL.Path == u.Path && known.URL.RawQuery == u.RawQuery {
-				return
-			}
-		}
-		reading := *r
-		reading.URL = u
-		reading.RequestURI = u.RequestURI()
-		all = append(all, &reading)
-	}
-	for _, u := range []*url.URL{r.URL, original} {
-		add(u)
-		for _, lenient := range lenientPaths(u) {
-			reading := *u
-			reading.Path, reading.RawPath = lenient, ""
-			add(&reading)
-		}
-	}
-	return all
-}
-
 // hasOneReading reports that nobody could take a request for another one.
 func hasOneReading(r *http.Request) bool {
 	original := originalURL(r)
-	return isPlain(r.URL) && isPlain(original) && original.Path == r.URL.Path && original.RawQuery == r.URL.RawQuery
-}
-
-// lenientPaths reads a path as obliging servers would: decoded once more, and once
-// more, with backslashes as slashes, path parameters off, slashes merged and dot
-// segments resolved, and each of these also cut at what may pass for its end. A
-// plain path has no other reading.
-func lenientPaths(u *url.URL) []string {
-	if isPlain(u) {
-		return nil
-	}
-	var paths []string
-	for p, again := u.Path, 0; again < 4; again++ {
-		paths = append(paths, obligingly(p))
-		if end := strings.IndexAny(p, "?#\x00\r\n"); end >= 0 {
-			paths = append(paths, obligingly(p[:end]))
-		}
-		decoded := percentDecoded(p)
-		if decoded == p {
-			break
-		}
-		p = decoded
-	}
-	return paths
-}
-
-// obligingly resolves what stands in a decoded path.
-func obligingly(p string) string {
-	segments := strings.Split(strings.ReplaceAll(p, `\`, "/"), "/")
-	for i, segment := range segments {
-		segment, _, _ = strings.Cut(segment, ";")
-		segments[i] = strings.TrimSpace(segment)
-	}
-	p = strings.Join(segments, "/")
-	cleaned := path.Clean("/" + p)
-	if strings.HasSuffix(p, "/") && cleaned != "/" {
-		cleaned += "/"
-	}
-	return cleaned
-}
-
-// percentDecoded decodes what can be decoded and leaves the rest as it is.
-func percentDecoded(p string) string {
-	if !strings.Contains(p, "%") {
-		return p
-	}
-	var decoded strings.Builder
-	for i := 0; i < len(p); i++ {
-		if p[i] == '%' && i+2 < len(p) {
-			if code, err := strconv.ParseUint(p[i+1:i+3], 16, 8); err == nil {
-				decoded.WriteByte(byte(code))
-				i += 2
-				continue
-			}
-		}
-		decoded.WriteByte(p[i])
-	}
-	return decoded.String()
+	return isPlain(r.URL) && isPlain(original) && original.Path == r.URL.Path && original.RawQuery == r.URL.RawQuery && otherMethods(r) == nil
 }
 
 // isPlain reports that a path has one reading only.
@@ -275,6 +183,8 @@ func isPlain(u *url.URL) bool {
 		case c <= ' ', c >= 0x7f, c == '%', c == '\\', c == ';', c == '?', c == '#':
 			return false
 		case c == '/' && i+1 < len(u.Path) && (u.Path[i+1] == '/' || u.Path[i+1] == '.'):
+			return false
+		case c == '.' && (i+1 == len(u.Path) || u.Path[i+1] == '/'), c == ':' && i+1 < len(u.Path) && u.Path[i+1] == '$':
 			return false
 		}
 	}

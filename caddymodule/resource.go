@@ -52,7 +52,8 @@ func (v *visit) isFor(r *http.Request, audiences []string) bool {
 			return true
 		}
 		of := v.gate.bearer.resources[at]
-		return !slices.ContainsFunc(readings(r), func(view *http.Request) bool { return !of.holds(view.URL.Path) })
+		views, err := readings(r)
+		return err == nil && !slices.ContainsFunc(views, func(view *http.Request) bool { return !of.holds(view.URL.Path) })
 	})
 }
 

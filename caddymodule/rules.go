@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/gatehouse-auth/gatehouse/internal/follow"
 )
 
 // rule is a Rule that has been provisioned. It reads an identity and never
@@ -15,12 +17,13 @@ import (
 type rule struct {
 	matchers   caddyhttp.MatcherSet
 	claims     map[string][]string
+	lists      map[string][]*follow.File[valueList] // what stands in files; of claims that claims has, too
 	expression *expression
 }
 
-// provisionRules loads the matchers and expressions of rules, and names the
+// provisionRules loads the matchers, lists and expressions of rules, and names the
 // claims that they need.
-func provisionRules(ctx caddy.Context, configs []Rule, need func(claim string)) ([]rule, error) {
+func provisionRules(ctx caddy.Context, configs []Rule, need func(claim string), check valueCheck) ([]rule, error) {
 	rules := make([]rule, 0, len(configs))
 	for i := range configs {
 		config := &configs[i]
@@ -29,7 +32,7 @@ func provisionRules(ctx caddy.Context, configs []Rule, need func(claim string)) 
 		if compiled.matchers, err = loadMatchers(ctx, config, config.Match); err != nil {
 			return nil, err
 		}
-		if compiled.claims, err = provisionClaims(config); err != nil {
+		if err = compiled.provisionClaims(ctx, config, check); err != nil {
 			return nil, err
 		}
 		for claim := range compiled.claims {
@@ -65,9 +68,12 @@ func loadMatchers(ctx caddy.Context, owner any, match caddy.ModuleMap) (caddyhtt
 	return sets[0], nil
 }
 
+// valueCheck says what is wrong with a value of a list in a file.
+type valueCheck func(claim, value string) error
+
 // provisionClaims reads what a rule wants, and refuses one that could never mean
 // what it says (SEC-11, SEC-90).
-func provisionClaims(config *Rule) (map[string][]string, error) {
+func (r *rule) provisionClaims(ctx caddy.Context, config *Rule, check valueCheck) error {
 	forms := 0
 	for _, given := range []bool{len(config.Claims) > 0, config.Expression != "", config.Any} {
 		if given {
@@ -75,29 +81,40 @@ func provisionClaims(config *Rule) (map[string][]string, error) {
 		}
 	}
 	if forms != 1 {
-		return nil, fmt.Errorf("a rule holds claims, an expression or any, and exactly one of them")
+		return fmt.Errorf("a rule holds claims, an expression or any, and exactly one of them")
 	}
-	claims := make(map[string][]string, len(config.Claims))
+	r.claims, r.lists = make(map[string][]string, len(config.Claims)), make(map[string][]*follow.File[valueList])
 	for name, accepted := range config.Claims {
 		claim, err := resolve("the claim of a rule", name)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if len(accepted) == 0 {
-			return nil, fmt.Errorf("the rule on %q has no value: nobody could fit", claim)
+			return fmt.Errorf("the rule on %q has no value: nobody could fit", claim)
 		}
+		r.claims[claim] = nil
 		for _, raw := range accepted {
+			if path, isList := listPath(raw); isList {
+				list, err := follow.Open("list of "+claim, path, maxValueList, func(content []byte) (*valueList, error) {
+					return parseValueList(claim, content, func(value string) error { return check(claim, value) })
+				}, ctx.Logger(), nil)
+				if err != nil {
+					return fmt.Errorf("the rule on %s: %w", claim, err)
+				}
+				r.lists[claim] = append(r.lists[claim], list)
+				continue
+			}
 			value, err := resolve("the rule on "+claim, raw)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			claims[claim] = append(claims[claim], value)
+			r.claims[claim] = append(r.claims[claim], value)
 		}
-		if err := checkAccepted(claim, claims[claim]); err != nil {
-			return nil, err
+		if err := checkAccepted(claim, r.claims[claim]); err != nil {
+			return err
 		}
 	}
-	return claims, nil
+	return nil
 }
 
 // checkAccepted refuses what is written as if it were another language's. It would
@@ -109,6 +126,8 @@ func checkAccepted(claim string, accepted []string) error {
 	for _, value := range accepted {
 		switch {
 		case strings.HasSuffix(value, ",") || strings.HasPrefix(value, ","):
+			return fmt.Errorf("%s %q: values are separated by spaces alone; for a comma that belongs to one, write an expression", claim, value)
+		case strings.Contains(value, ",") && !strings.ContainsAny(value, " ="): // a name of LDAP's has =, a sentence spaces
 			return fmt.Errorf("%s %q: values are separated by spaces alone; for a comma that belongs to one, write an expression", claim, value)
 		case value == "*":
 			return fmt.Errorf("%s %q: values are compared exactly, and none stands for all (whoever can sign in: allow any; whoever has a claim: an expression with has)", claim, value)
@@ -132,7 +151,10 @@ func (g *Gate) judge(r *http.Request, who *identity) (bool, error) {
 	}
 	var views []*http.Request
 	if g.rulesMatch {
-		views = readings(r)
+		var err error
+		if views, err = readings(r); err != nil {
+			return false, err
+		}
 	}
 	for i := range g.deny {
 		counts, err := g.deny[i].counts(views, true)
@@ -182,17 +204,32 @@ func (r *rule) fits(who *identity, deny bool) bool {
 		return matched || (err != nil && deny)
 	}
 	for claim, accepted := range r.claims {
-		if !who.has(claim, accepted, deny) && !(deny && !who.isWhole(claim) && who.couldHave(claim, accepted)) {
+		if !who.has(claim, accepted, deny) && !r.listed(who, claim, deny) && !(deny && !who.isWhole(claim) && r.couldFit(who, claim)) {
 			return false
 		}
 	}
 	return true
 }
 
+// listed reports whether a list in a file has one of somebody's values.
+func (r *rule) listed(who *identity, claim string, deny bool) bool {
+	return slices.ContainsFunc(r.lists[claim], func(list *follow.File[valueList]) bool {
+		return list.Value().holds(claim, who.values(claim, deny))
+	})
+}
+
+// couldFit reports whether any of the rule's values may be one of a claim that is not
+// known.
+func (r *rule) couldFit(who *identity, claim string) bool {
+	return who.couldHave(claim, r.claims[claim]) || slices.ContainsFunc(r.lists[claim], func(list *follow.File[valueList]) bool {
+		return who.couldHave(claim, list.Value().values)
+	})
+}
+
 // couldHave reports whether any of the values may be one of a claim that is not known:
 // a group of another provider's is none.
 func (id *identity) couldHave(claim string, values []string) bool {
-	return claim != "groups" || !id.prefixed ||
+	return len(values) > 0 && (claim != "groups" || !id.prefixed) ||
 		slices.ContainsFunc(values, func(value string) bool { return strings.HasPrefix(value, id.session.Provider+":") })
 }
 

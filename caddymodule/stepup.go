@@ -72,7 +72,10 @@ func (g *Gate) required(r *http.Request, sum stepUp) (stepUp, error) {
 	if len(g.requires) == 0 {
 		return sum, nil
 	}
-	views := readings(r)
+	views, err := readings(r)
+	if err != nil {
+		return sum, matcherFailed(err)
+	}
 	for i := range g.requires {
 		required := &g.requires[i]
 		counts, err := required.rule.counts(views, true)

@@ -49,7 +49,7 @@ func (g *Gate) provisionUsers(caddy.Context) error {
 			return fmt.Errorf("users: a provider is called %s, and its users would be taken for those of the file", usersName)
 		}
 	}
-	speaker, err := g.app.usersOf(path, g.now)
+	speaker, err := g.app.usersOf(path)
 	if err != nil {
 		return fmt.Errorf("users: %w", err)
 	}
@@ -68,13 +68,13 @@ func (g *Gate) provisionUsers(caddy.Context) error {
 }
 
 // usersOf finds or reads a users file, which several sites may share.
-func (a *App) usersOf(path string, now func() time.Time) (*provider, error) {
+func (a *App) usersOf(path string) (*provider, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if known := a.users[path]; known != nil {
 		return known, nil
 	}
-	file, err := users.Open(path, a.logger, now)
+	file, err := users.Open(path, a.logger, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func (g *Gate) checkPassword(r *http.Request, request *authflow.PasswordGrant) (
 	if err != nil {
 		return nil, passwordProblem(err)
 	}
-	known := file.Users()
+	known := file.Value()
 	who, err := limiter.Compare(r.Context(), func() *users.User {
 		return known.Verify(request.Username, request.Password.Reveal())
 	})
@@ -328,7 +328,7 @@ func (g *Gate) openOwnToken(ctx context.Context, v *visit, raw secret.String) (*
 		return nil, asTokenProblem(err)
 	}
 	s := token.Prepared.(*session.Session)
-	if known := g.users.usersFile.Users().Find(token.Subject); known == nil || known.Entry != token.Entry {
+	if known := g.users.usersFile.Value().Find(token.Subject); known == nil || known.Entry != token.Entry {
 		return s, tokenProblem(authflow.NoLogin, ReasonSessionEnded, "invalid_token", fmt.Errorf("the entry of user %s has changed since, or is gone", token.Subject))
 	}
 	if err := g.sessions.Check(ctx, s); err != nil {

@@ -52,7 +52,7 @@ type visit struct {
 	// brought is the access token of the request, which then counts alone. It is in
 	// sent, the headers that a program sends it in, before `forward` takes them.
 	brought *brought
-	sent    struct{ authorization, proofs []string }
+	sent    struct{ authorization, proofs, originalURL []string }
 	bound   *bound // an access token that the transport sends
 	// answer is what the upstream answers by, once a gate has let the request pass.
 	answer *privateWriter
@@ -72,7 +72,7 @@ func (g *Gate) receive(r *http.Request) (*visit, error) {
 		return v, nil
 	}
 	v := &visit{gate: g, cookies: g.cookies.Cut(r.Header), clean: g.names, deciding: true}
-	v.sent.authorization, v.sent.proofs = r.Header["Authorization"], r.Header["Dpop"]
+	v.sent.authorization, v.sent.proofs, v.sent.originalURL = r.Header["Authorization"], r.Header["Dpop"], r.Header["X-Original-Url"]
 	clearIdentity(r, g.names)
 	reduceConnection(r.Header)
 	caddyhttp.SetVar(r.Context(), visitVar, v)

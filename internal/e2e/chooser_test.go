@@ -98,7 +98,7 @@ http://localhost:{$PORT} {
 	if form := s.OP.Requests(testop.Authorization)[0].Form; form.Get("login_hint") != "carol" {
 		t.Errorf("the provider was asked with %v", form)
 	}
-	if page := b.Navigate(s.HTTP() + "/oauth2/session"); !strings.Contains(page.Body, "<dd>Guests&#39;</dd>") {
+	if page := b.Navigate(s.HTTP() + "/oauth2/session"); !strings.Contains(page.Body, "<dd><bdi>Guests&#39;</bdi></dd>") {
 		t.Errorf("the session page: %s", brief(page))
 	}
 	wantReason(t, NewBrowser(t).Navigate(s.HTTP()+initiate+"&provider=other"), http.StatusBadRequest, "unknown_provider")

@@ -24,6 +24,7 @@ import (
 type module struct {
 	name   string
 	words  string                                         // of the provider in the Caddyfile, besides the plan's
+	gate   string                                         // words of the site
 	behave func(op *testop.Provider, b *testop.Behaviour) // what the provider does wrong, or oddly
 	status int                                            // of the page on which the sign-in ends; 0 = at the application
 	reason string
@@ -69,18 +70,20 @@ const conformance = `{
 }
 https://app.example.test:{$PORT} {
 	tls {$CERT} {$KEY}
-	gatehouse
+	gatehouse {
+		{$GATE}
+	}
 	reverse_proxy {$APP}
 }
 `
 
 // asTheSuite makes the provider one like the suite's: a JWKS with keys of all kinds, claims in userinfo alone, tokens that
-// do not say when they expire, no endpoint that is not needed.
+// do not say when they expire, no endpoint that is not needed, a parameter of session management in every answer.
 func asTheSuite(b *testop.Behaviour) {
 	b.StrangeKeys, b.ThinIDToken, b.RefreshTokenInfix = true, true, `"&{[?+% `
 	b.TokenResponse = testop.Edit{"expires_in": testop.Absent}
 	b.UserInfo = testop.Edit{"email_verified": false}
-	b.AuthorizationResponse = testop.Edit{"iss": testop.Absent}
+	b.AuthorizationResponse = testop.Edit{"iss": testop.Absent, "session_state": "salted.hash"}
 	b.Discovery = testop.Edit{
 		"revocation_endpoint":                            testop.Absent,
 		"pushed_authorization_request_endpoint":          testop.Absent,
@@ -92,7 +95,7 @@ func asTheSuite(b *testop.Behaviour) {
 // gives out has any characters.
 func start(t *testing.T, words string, m module) *rp {
 	t.Helper()
-	caddyfile := strings.ReplaceAll(conformance, "{$PLAN}", words+"\n\t\t\t"+m.words)
+	caddyfile := strings.NewReplacer("{$PLAN}", words+"\n\t\t\t"+m.words, "{$GATE}", m.gate).Replace(conformance)
 	s := StartSite(t, caddyfile, func(p *testop.Provider) { p.Path, p.ClientID = "/test/a/gatehouse/", `client"&{[?:+%` })
 	s.OP.Set(func(b *testop.Behaviour) {
 		asTheSuite(b)
@@ -371,28 +374,58 @@ var comprehensive = []module{
 	}, status: badGateway, reason: "alg_refused", trace: refusedUnread},
 	{name: "oidcc-client-test-userinfo-bearer-header"},
 	{name: "oidcc-client-test-userinfo-signed", words: "userinfo_signed_response_alg RS256", behave: func(_ *testop.Provider, b *testop.Behaviour) { b.UserInfoAlg = "RS256" }},
-	{name: "oidcc-client-test-form-post-error", words: "response_mode form_post", behave: func(_ *testop.Provider, b *testop.Behaviour) {
+	{name: "oidcc-client-test-ignores-unparseable-key-in-jwks"}, // every module's JWKS has such keys
+	{name: "oidcc-client-test-form-post-error", words: "response_mode form_post\n\t\t\tparam prompt none\n\t\t\tparam max_age 0", behave: func(_ *testop.Provider, b *testop.Behaviour) {
 		b.AuthorizationError = "login_required"
-	}, status: badGateway, reason: "provider_error", trace: "discovery authorization"},
-	{name: "oidcc-client-test-aggregated-claims", words: "claim_source {$ISSUER}", behave: fromSource(func(op *testop.Provider, statement string) map[string]any {
-		return map[string]any{"JWT": statement}
-	})},
-	{name: "oidcc-client-test-distributed-claims", words: "claim_source {$ISSUER}", behave: fromSource(func(op *testop.Provider, _ string) map[string]any {
-		return map[string]any{"endpoint": op.URL(testop.Claims), "access_token": "for-the-source"}
-	}), trace: signIn + " claims"},
+	}, status: badGateway, reason: "provider_error", trace: "discovery authorization", after: func(r *rp) {
+		// The suite stops the module unless both are asked for.
+		if asked := r.OP.Requests(testop.Authorization)[0].Form; asked.Get("prompt") != "none" || asked.Get("max_age") != "0" {
+			r.t.Errorf("asked with %v", asked)
+		}
+	}},
+	// The suite's sources say things that nobody vouches for: a JWT that is not signed, and one that has no iss. It looks at
+	// the call alone; nothing of them is believed.
+	{name: "oidcc-client-test-aggregated-claims", words: "claim_source {$ISSUER}", gate: "header X-Phone phone_number", behave: elsewhere("phone_number", func(op *testop.Provider) (any, string) {
+		unsigned, err := op.SignAs("none", map[string]any{"phone_number": "+1 (310) 123-4567"}, nil)
+		if err != nil {
+			panic(err) // a map of strings always encodes
+		}
+		return map[string]any{"JWT": unsigned}, ""
+	}), after: unlearned("X-Phone", signIn)},
+	{name: "oidcc-client-test-distributed-claims", words: "claim_source {$ISSUER}", gate: "header X-Score credit_score", behave: elsewhere("credit_score", func(op *testop.Provider) (any, string) {
+		statement, err := op.Sign(map[string]any{"credit_score": 650}, nil)
+		if err != nil {
+			panic(err) // a map of numbers always signs
+		}
+		return map[string]any{"endpoint": op.URL(testop.Claims), "access_token": "for-the-source"}, statement
+	}), trace: signIn + " claims", after: func(r *rp) {
+		if sent := r.OP.Requests(testop.Claims)[0].Header.Get("Authorization"); sent != "Bearer for-the-source" {
+			r.t.Errorf("the source was asked with %q", sent)
+		}
+		unlearned("X-Score", signIn+" claims")(r)
+	}},
 }
 
-// fromSource makes userinfo say that the name that the application is told stands elsewhere.
-func fromSource(source func(op *testop.Provider, statement string) map[string]any) func(*testop.Provider, *testop.Behaviour) {
+// elsewhere makes userinfo say that a claim stands elsewhere, and where; the second value is what the claims endpoint answers.
+func elsewhere(claim string, source func(op *testop.Provider) (any, string)) func(*testop.Provider, *testop.Behaviour) {
 	return func(op *testop.Provider, b *testop.Behaviour) {
-		statement, err := op.Sign(map[string]any{"iss": op.Issuer(), "preferred_username": "alice"}, nil)
-		if err != nil {
-			panic(err) // a map of strings always signs
-		}
+		where, statement := source(op)
 		b.ClaimsBody = statement
-		b.UserInfo["preferred_username"] = testop.Absent
-		b.UserInfo["_claim_names"] = map[string]any{"preferred_username": "src1"}
-		b.UserInfo["_claim_sources"] = map[string]any{"src1": source(op, statement)}
+		b.UserInfo["_claim_names"] = map[string]any{claim: "src1"}
+		b.UserInfo["_claim_sources"] = map[string]any{"src1": where}
+	}
+}
+
+// unlearned holds that the application is told of nothing that its source has not signed in its own name.
+func unlearned(header, trace string) func(*rp) {
+	return func(r *rp) {
+		page := r.browser.Navigate(r.at + "/wanted?x=1")
+		r.wantSignedIn(r.browser, page)
+		if value, told := seen(r.t, page).Header[header]; told {
+			r.t.Errorf("%s is %q", header, value)
+		}
+		r.WaitLog("claims of another source cannot be learned")
+		r.wantTrace(trace)
 	}
 }
 
@@ -433,6 +466,14 @@ func signOut(response testop.Edit) func(*rp) {
 var thirdPartyLogin = []module{
 	{name: "oidcc-client-test-3rd-party-init-login", open: func(r *rp) string {
 		return r.at + "/oauth2/login?" + url.Values{"iss": {r.OP.Issuer()}, "target_link_uri": {r.at + "/wanted?x=1"}}.Encode()
+	}, after: func(r *rp) {
+		// The suite sends iss and nothing else.
+		b := NewBrowser(r.t)
+		page := b.Follow(&Page{URL: r.issuer()}, r.at+"/oauth2/login?"+url.Values{"iss": {r.OP.Issuer()}}.Encode())
+		if got := seen(r.t, page); page.URL.String() != r.at+"/" || got.Header.Get("X-Forwarded-User") != "alice" {
+			r.t.Errorf("arrived at %s as %q", page.URL, got.Header.Get("X-Forwarded-User"))
+		}
+		r.wantTrace(signIn + " " + signInAgain)
 	}},
 }
 
@@ -583,7 +624,7 @@ func TestConformance(t *testing.T) {
 		{"rp-initiated-logout", "", rpInitiatedLogout, 3},
 		{"back-channel-logout", "", backChannelLogout, 8},
 		{"front-channel-logout", "", frontChannelLogout, 1},
-		{"comprehensive", "", comprehensive, 8},
+		{"comprehensive", "", comprehensive, 9},
 	} {
 		t.Run(plan.name, func(t *testing.T) {
 			names := map[string]bool{}

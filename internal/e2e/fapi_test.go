@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -29,6 +30,7 @@ type fapiPlan struct {
 	traces  map[string]string                              // how far a module goes, in requests to the provider
 	auth    func(r *rp, request testop.Request)            // how the client proves itself
 	scheme  string                                         // of the access token
+	signed  bool                                           // requests are signed, and answers
 	modules []module
 }
 
@@ -36,6 +38,7 @@ type fapiPlan struct {
 const (
 	toDiscovery = "discovery"
 	toAnswer    = "answer"   // the authorization response
+	toSignature = "signed"   // the keys, with which a signed one is verified
 	toTokens    = "tokens"   // the token response, whose ID token's header is enough to refuse it
 	toKeys      = "keys"     // the keys, with which it is verified
 	toAccounts  = "accounts" // the end
@@ -80,6 +83,110 @@ var fapiCommon = []module{
 	{name: "fapi2-security-profile-final-client-test-token-type-case-insensitivity", behave: func(_ *testop.Provider, b *testop.Behaviour) {
 		b.TokenResponse = testop.Edit{"token_type": testop.Change(func(right any) any { return swapCase(right.(string)) })}
 	}, trace: toAccounts},
+	{name: "fapi2-security-profile-final-client-test-happy-path-no-mtls-endpoint-aliases", behave: func(op *testop.Provider, b *testop.Behaviour) {
+		b.Discovery["token_endpoint"], b.Discovery["pushed_authorization_request_endpoint"] = op.URL(testop.Token), op.URL(testop.Push)
+		b.Discovery["mtls_endpoint_aliases"] = testop.Absent
+	}, trace: toAccounts},
+}
+
+// fapiJARM are the modules about answers that are JWTs.
+var fapiJARM = []module{
+	jarm("ensure-jarm-without-iss-fails", inAnswer(testop.Edit{"iss": testop.Absent}), "iss_missing", toAnswer),
+	jarm("ensure-jarm-with-invalid-iss-fails", inAnswer(testop.Edit{"iss": testop.Append("1")}), "iss_mismatch", toAnswer),
+	jarm("ensure-jarm-without-aud-fails", inAnswer(testop.Edit{"aud": testop.Absent}), "aud_mismatch", toAnswer),
+	jarm("ensure-jarm-with-invalid-aud-fails", inAnswer(testop.Edit{"aud": testop.Append("1")}), "aud_mismatch", toAnswer),
+	jarm("ensure-jarm-without-exp-fails", inAnswer(testop.Edit{"exp": testop.Absent}), "exp_missing", toAnswer),
+	jarm("ensure-jarm-with-expired-exp-fails", inAnswer(testop.Edit{
+		"exp": testop.Change(func(any) any { return time.Now().Add(-6 * time.Minute).Unix() }),
+	}), "token_expired", toAnswer),
+	jarm("ensure-jarm-with-invalid-sig-fails", func(_ *testop.Provider, b *testop.Behaviour) { b.CorruptResponse = true }, "signature_invalid", toSignature),
+	jarm("ensure-jarm-signature-is-not-none", func(_ *testop.Provider, b *testop.Behaviour) { b.ResponseAlg = "none" }, "alg_refused", toAnswer),
+}
+
+func jarm(name string, behave func(*testop.Provider, *testop.Behaviour), reason, trace string) module {
+	return module{name: "fapi2-security-profile-final-client-test-" + name, behave: behave, status: http.StatusBadRequest, reason: reason, trace: trace}
+}
+
+// withMessageSigning is fapi2-message-signing-final-client-test-plan: the same with signed requests (signed_non_repudiation)
+// and signed answers (jarm), in which iss is a claim.
+func (p fapiPlan) withMessageSigning() fapiPlan {
+	p.signed = true
+	if !strings.Contains(p.words, "client_key") {
+		p.words += "\n\t\tclient_key {$SIGNING}"
+	}
+	p.words += "\n\t\tjar\n\t\tresponse_mode jwt"
+	p.modules = slices.DeleteFunc(slices.Clone(p.modules), func(m module) bool { return strings.HasSuffix(m.name, "-authorization-response-iss") })
+	p.modules = append(p.modules, fapiJARM...)
+	traces := map[string]string{}
+	for name, trace := range p.traces { // the keys are fetched with the answer, and kept
+		trace = strings.Replace(strings.Replace(trace, " jwks", "", 1), " token", " jwks token", 1)
+		traces[name] = trace
+	}
+	traces[toSignature] = traces[toAnswer] + " jwks"
+	p.traces = traces
+	behave := p.behave
+	p.behave = func(op *testop.Provider, b *testop.Behaviour) {
+		behave(op, b)
+		b.RequireRequestObject, b.ResponseAlg = true, "ES256"
+		b.Discovery["authorization_signing_alg_values_supported"] = []string{"PS256", "ES256"}
+	}
+	return p
+}
+
+// fapi1Advanced is fapi1-advanced-final-client-test-plan (plain_fapi, openid_connect, pushed, jarm, mutual TLS), as far as its
+// modules are for a client whose ID tokens come from the token endpoint. A client of FAPI 2.0 Message Signing is one of it.
+func fapi1Advanced() fapiPlan {
+	p := fapiMutualTLS().withMessageSigning()
+	const ours, theirs = "fapi2-security-profile-final-client-test-", "fapi1-advanced-final-client-test"
+	p.modules = nil
+	for _, m := range fapiCommon {
+		name := strings.TrimPrefix(m.name, ours)
+		if name == "happy-path" {
+			p.modules = append(p.modules, module{name: theirs, trace: m.trace})
+		}
+		if strings.HasPrefix(name, "invalid-") && !strings.Contains(name, "response-iss") || name == "valid-aud-as-array" || name == "happy-path-no-mtls-endpoint-aliases" {
+			m.name = theirs + "-" + name
+			p.modules = append(p.modules, m)
+		}
+	}
+	p.modules = append(p.modules,
+		module{name: theirs + "-invalid-signature", behave: func(_ *testop.Provider, b *testop.Behaviour) { b.CorruptSignature = true }, status: badGateway, reason: "signature_invalid", trace: toKeys},
+		module{name: theirs + "-no-scope-in-token-endpoint-response", behave: func(_ *testop.Provider, b *testop.Behaviour) {
+			b.TokenResponse = testop.Edit{"scope": testop.Absent, "expires_in": testop.Absent}
+		}, trace: toAccounts},
+	)
+	behave := p.behave
+	p.behave = func(op *testop.Provider, b *testop.Behaviour) { // before RFC 9207
+		behave(op, b)
+		b.Discovery["authorization_response_iss_parameter_supported"] = testop.Absent
+	}
+	return p
+}
+
+// The happy path of the plans' other ways to prove the client.
+
+// fapiKeyAndMutualTLS: a key proves the client, its certificate binds tokens.
+func fapiKeyAndMutualTLS() fapiPlan {
+	p := fapiMutualTLS()
+	p.words, p.auth, p.modules = "client_certificate {$OURS}\n\t\tclient_key {$SIGNING}\n\t\tclient_auth private_key_jwt", fapiDPoP().auth, fapiCommon[:1]
+	behave := p.behave
+	p.behave = func(op *testop.Provider, b *testop.Behaviour) {
+		behave(op, b)
+		b.OnlyClientAuth = "private_key_jwt"
+	}
+	return p
+}
+
+// fapiMutualTLSAndDPoP: a certificate proves the client, a key of each session binds tokens.
+func fapiMutualTLSAndDPoP() fapiPlan {
+	p, mutual := fapiDPoP(), fapiMutualTLS()
+	p.words, p.auth, p.modules = mutual.words+"\n\t\tdpop", mutual.auth, fapiCommon[:1]
+	p.behave = func(op *testop.Provider, b *testop.Behaviour) {
+		mutual.behave(op, b)
+		b.DPoP, b.DPoPNonces = true, true
+		b.Discovery["tls_client_certificate_bound_access_tokens"] = testop.Absent
+	}
+	return p
 }
 
 func inAnswer(e testop.Edit) func(*testop.Provider, *testop.Behaviour) {
@@ -135,6 +242,7 @@ func fapiDPoP() fapiPlan {
 		scheme: "DPoP",
 		behave: func(_ *testop.Provider, b *testop.Behaviour) {
 			b.OnlyClientAuth, b.DPoP, b.DPoPNonces = "private_key_jwt", true, true
+			b.Discovery["mtls_endpoint_aliases"] = map[string]string{"token_endpoint": "https://127.0.0.1:1/for-clients-with-a-certificate"}
 		},
 		traces: map[string]string{
 			toDiscovery: "discovery",
@@ -301,6 +409,32 @@ func (r *rp) wantAccounts(page *Page) {
 	}
 }
 
+// wantSignedRequest holds a pushed form to have a request object and nothing of a request besides, and that to what the suite
+// looks at: RFC 9101 4, 10.8, FAPI 2.0 Message Signing 5.3.2. It returns what is asked for inside.
+func (r *rp) wantSignedRequest(form url.Values) url.Values {
+	r.t.Helper()
+	for name := range form {
+		if !slices.Contains([]string{"request", "client_id", "client_assertion", "client_assertion_type"}, name) {
+			r.t.Errorf("beside a signed request: %s", name)
+		}
+	}
+	header, claims := readJWT(r.t, form.Get("request"))
+	now := float64(time.Now().Unix())
+	exp, _ := claims["exp"].(float64)
+	nbf, _ := claims["nbf"].(float64)
+	if header["alg"] != "ES256" || header["typ"] != "oauth-authz-req+jwt" || claims["iss"] != r.OP.ClientID || claims["aud"] != r.OP.Issuer() ||
+		claims["sub"] != nil || exp <= now || exp > now+3600 || nbf > now || nbf < now-3600 || claims["response_mode"] != "jwt" {
+		r.t.Errorf("a request object by %v: %v", header, claims)
+	}
+	inside := url.Values{}
+	for name, value := range claims {
+		if text, ok := value.(string); ok && name != "iss" && name != "aud" && name != "jti" {
+			inside.Set(name, text)
+		}
+	}
+	return inside
+}
+
 // pushedURI is what the test provider calls a pushed request.
 var pushedURI = regexp.MustCompile(`^urn:ietf:params:oauth:request_uri:[\w-]+$`)
 
@@ -309,6 +443,9 @@ func (p fapiPlan) wantRequests(r *rp) {
 	r.t.Helper()
 	for _, request := range r.OP.Requests(testop.Push) {
 		form := request.PostForm
+		if p.signed {
+			form = r.wantSignedRequest(form)
+		}
 		for name, values := range form {
 			if len(values) != 1 || values[0] == "" || name == "request_uri" || name == "request" {
 				r.t.Errorf("pushed: %s is %q", name, values)
@@ -369,10 +506,15 @@ func testFAPI(t *testing.T) {
 	for _, plan := range []struct {
 		name string
 		fapiPlan
-		count int // as the suite has them
+		count int // as the suite has them, but for the plans of which one way is played above
 	}{
-		{"fapi2-mtls", fapiMutualTLS(), 20},
-		{"fapi2-dpop", fapiDPoP(), 22},
+		{"fapi2-mtls", fapiMutualTLS(), 21},
+		{"fapi2-dpop", fapiDPoP(), 23},
+		{"fapi2-private-key-mtls", fapiKeyAndMutualTLS(), 1},
+		{"fapi2-mtls-dpop", fapiMutualTLSAndDPoP(), 1},
+		{"fapi1-advanced", fapi1Advanced(), 16},
+		{"fapi2-message-signing-mtls", fapiMutualTLS().withMessageSigning(), 27},
+		{"fapi2-message-signing-dpop", fapiDPoP().withMessageSigning(), 29},
 	} {
 		t.Run(plan.name, func(t *testing.T) {
 			names := map[string]bool{}

@@ -1,6 +1,8 @@
 package testop
 
 import (
+	"cmp"
+	"encoding/json"
 	"html/template"
 	"net/http"
 	"net/url"
@@ -54,6 +56,11 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request, b Behaviour
 	} else {
 		response["code"] = p.newCode(r, b)
 	}
+	mode, signed := strings.CutSuffix(r.Form.Get("response_mode"), "jwt")
+	signed = signed != b.OtherResponseMode
+	if signed { // JARM 2.1
+		response["aud"], response["exp"] = p.ClientID, p.Now().Add(10*time.Minute).Unix()
+	}
 	b.AuthorizationResponse.apply(response)
 	parameters := url.Values{}
 	for name, value := range response {
@@ -61,10 +68,21 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request, b Behaviour
 			parameters.Set(name, text)
 		}
 	}
+	if signed {
+		text, err := p.signedResponse(response, b)
+		if err != nil {
+			fail(w, http.StatusInternalServerError, "server_error", err.Error())
+			return
+		}
+		parameters = url.Values{"response": {text}}
+	}
+	for name, value := range b.BesideResponse {
+		parameters.Set(name, value)
+	}
 	if name := b.TwiceInResponse; parameters.Has(name) {
 		parameters.Add(name, parameters.Get(name))
 	}
-	if r.Form.Get("response_mode") == "form_post" {
+	if strings.TrimSuffix(mode, ".") == "form_post" {
 		postForm(w, redirectURI, parameters)
 		return
 	}
@@ -73,6 +91,16 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request, b Behaviour
 		separator = "&"
 	}
 	http.Redirect(w, r, redirectURI+separator+parameters.Encode(), http.StatusFound)
+}
+
+// signedResponse is the response as a JWT (JARM 2.1).
+func (p *Provider) signedResponse(response map[string]any, b Behaviour) (string, error) {
+	payload, err := json.Marshal(response)
+	if err != nil {
+		return "", err
+	}
+	alg := cmp.Or(b.ResponseAlg, b.Alg, "RS256")
+	return p.signAs(alg, payload, Behaviour{CorruptSignature: b.CorruptResponse, IDTokenHeader: b.ResponseHeader, NoKeyIDs: b.NoKeyIDs})
 }
 
 // refuse is the error that the request earns, or "".

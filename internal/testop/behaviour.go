@@ -74,6 +74,14 @@ type Behaviour struct {
 	AuthorizationError string // answers error=… and no code
 	TwiceInResponse    string // this parameter stands in the answer two times
 
+	// The answer as a JWT (JARM), whose claims AuthorizationResponse edits: iss, aud, exp, code, state …
+
+	OtherResponseMode bool              // a JWT where none was asked for, and none where one was
+	ResponseAlg       string            // signs it by this algorithm, as Alg; "" = Alg
+	ResponseHeader    Edit              // of its JOSE header
+	CorruptResponse   bool              // flips one bit of its signature
+	BesideResponse    map[string]string // parameters that stand in the answer besides
+
 	// Pushed and signed authorization requests.
 
 	RequirePAR           bool   // says so in the metadata, and takes no other
@@ -165,12 +173,13 @@ type Behaviour struct {
 func (b Behaviour) clone() Behaviour {
 	for _, edit := range []*Edit{
 		&b.Discovery, &b.AuthorizationResponse, &b.TokenResponse, &b.IDToken, &b.IDTokenHeader,
-		&b.RefreshedIDToken, &b.UserInfo, &b.LogoutResponse, &b.PushResponse,
+		&b.ResponseHeader, &b.RefreshedIDToken, &b.UserInfo, &b.LogoutResponse, &b.PushResponse,
 		&b.Introspection, &b.IntrospectionHeader, &b.SignedIntrospection,
 	} {
 		*edit = maps.Clone(*edit)
 	}
 	b.Faults = maps.Clone(b.Faults)
+	b.BesideResponse = maps.Clone(b.BesideResponse)
 	b.HMACKey = slices.Clone(b.HMACKey)
 	b.DPoPNonceHeader = slices.Clone(b.DPoPNonceHeader)
 	return b

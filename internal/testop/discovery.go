@@ -22,10 +22,11 @@ func (p *Provider) discovery(w http.ResponseWriter, _ *http.Request, b Behaviour
 
 		"scopes_supported":                               []string{"openid", "profile", "email", "groups", "offline_access"},
 		"response_types_supported":                       []string{"code"},
-		"response_modes_supported":                       []string{"query", "form_post"},
+		"response_modes_supported":                       []string{"query", "form_post", "jwt", "form_post.jwt"},
 		"grant_types_supported":                          []string{"authorization_code", "refresh_token"},
 		"subject_types_supported":                        []string{"public"},
 		"id_token_signing_alg_values_supported":          []string{"RS256"},
+		"authorization_signing_alg_values_supported":     []string{"RS256"},
 		"token_endpoint_auth_methods_supported":          []string{"client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth", "none"},
 		"code_challenge_methods_supported":               []string{"S256"},
 		"authorization_response_iss_parameter_supported": true,

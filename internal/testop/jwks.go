@@ -184,6 +184,8 @@ var strangeKeys = []any{
 	json.RawMessage(`{"kty":"RSA","kid":"for-encryption","use":"enc","alg":"RSA-OAEP","n":"` +
 		strings.Repeat("q", 342) + `","e":"AQAB"}`),
 	json.RawMessage(`{"kty":"AKP","alg":"ML-DSA-44","kid":"post-quantum","pub":"AAAA"}`),
+	json.RawMessage(`{"kty":"AKP","alg":"ML-DSA-9999","kid":"post-quantum-to-come","use":"sig","pub":"AAAA"}`),
+	json.RawMessage(`{"kty":"OKP-TO-COME","alg":"TO-COME","kid":"of-no-known-type","use":"sig"}`),
 	json.RawMessage(`{"kid":"no-type"}`),
 	json.RawMessage(`{"kty":7}`),
 	json.RawMessage(`{}`),

@@ -343,7 +343,7 @@ func TestStrangeKeysStandBeforeTheRightOnes(t *testing.T) {
 	if err := json.Unmarshal(body, &set); err != nil {
 		t.Fatal(err)
 	}
-	if len(set.Keys) != 11+3+3 || !bytes.Contains(set.Keys[0], []byte("secp256k1")) {
+	if len(set.Keys) != 13+3+3 || !bytes.Contains(set.Keys[0], []byte("secp256k1")) {
 		t.Fatalf("%d keys: %s", len(set.Keys), body)
 	}
 }

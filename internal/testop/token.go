@@ -117,7 +117,9 @@ func (p *Provider) codeGrant(w http.ResponseWriter, r *http.Request, jkt string,
 		fail(w, http.StatusBadRequest, "invalid_grant", "the code is bound to another key")
 	default:
 		p.mu.Lock()
-		g.jkt, g.certificate = jkt, certificateOf(r)
+		if g.jkt = jkt; jkt == "" { // what a key binds, a certificate need not
+			g.certificate = certificateOf(r)
+		}
 		p.mu.Unlock()
 		p.giveTokens(w, g, b, "")
 	}

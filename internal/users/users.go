@@ -15,9 +15,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+	"go.uber.org/zap"
+
+	"github.com/gatehouse-auth/gatehouse/internal/follow"
 )
 
 // User is one line of a users file. It never changes.
@@ -53,13 +57,19 @@ const (
 	maxName = 255 // what sub may have (OIDC Core 2)
 )
 
+// File is a users file, which is followed without a reload.
+type File = follow.File[List]
+
+// Open reads a users file. An error names the file and the line. The clock is time.Now
+// by default.
+func Open(path string, logger *zap.Logger, now func() time.Time) (*File, error) {
+	return follow.Open("users file", path, maxFile, Parse, logger, now)
+}
+
 // Parse reads the lines of a users file: a name, a hash and any number of groups, with
 // white space between them. A word that begins with # begins a comment. An error begins
 // with the number of the line, and never quotes a hash.
 func Parse(content []byte) (*List, error) {
-	if len(content) > maxFile {
-		return nil, fmt.Errorf("1: more than %d bytes", maxFile)
-	}
 	parsed := &List{byName: make(map[string]*User), seed: sha256.Sum256(content)}
 	number := 0
 	for line := range bytes.Lines(content) {

@@ -7,11 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 )
 
 // Hashes of "antitiming", as `gatehouse hash-password` makes them.
@@ -53,7 +51,6 @@ func TestParseUsers(t *testing.T) {
 		{"a mark of the byte order", "\ufeffada " + bcryptOfTest, "printable ASCII"},
 		{"a name with a control character", "a\x00da " + bcryptOfTest, "printable ASCII"},
 		{"a long name", strings.Repeat("a", 256) + " " + bcryptOfTest, "at most 255"},
-		{"huge", strings.Repeat("#", maxFile+1), "more than"},
 	} {
 		_, err := Parse([]byte(tt.text))
 		if err == nil || !strings.Contains(err.Error(), tt.says) {
@@ -134,56 +131,21 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// What a file says is followed as it changes, also within the grain of its time, and a file that is wrong changes nothing.
-func TestUsersFileFollows(t *testing.T) {
+// What is wrong with a users file says where, and gives no hash away.
+func TestOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users")
-	now := time.Now()
-	core, logs := observer.New(zap.ErrorLevel)
-	write := func(text string, at time.Time) {
-		t.Helper()
-		if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chtimes(path, at, at)); err != nil {
+	if _, err := Open(path, zap.NewNop(), nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	for _, tt := range []struct{ text, says string }{
+		{"ada " + bcryptOfTest + "\nbob", path + ":2: user bob has no hash"},
+		{strings.Repeat("#", maxFile+1), "more than"},
+	} {
+		if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-	}
-	write("ada "+bcryptOfTest, now)
-	file, err := Open(path, zap.New(core), func() time.Time { return now })
-	if err != nil {
-		t.Fatal(err)
-	}
-	has := func(name string, want bool) {
-		t.Helper()
-		if got := file.Users().Find(name) != nil; got != want {
-			t.Errorf("%s is there: %v", name, got)
+		if _, err := Open(path, zap.NewNop(), nil); err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%v, want %q", err, tt.says)
 		}
-	}
-	has("ada", true)
-	write("bob "+bcryptOfTest, now) // as long as before, at the same time
-	has("ada", false)
-	has("bob", true)
-	now = now.Add(time.Minute)
-	has("bob", true)
-	before := file.Users()
-	if file.Users() != before || file.changed(file.current.Load()) {
-		t.Error("what did not change was read again")
-	}
-	write("bob", now)
-	has("bob", true)
-	now = now.Add(retryAfter)
-	has("bob", true)
-	if logs.Len() != 1 || !strings.Contains(logs.All()[0].ContextMap()["error"].(string), path+":1: user bob has no hash") {
-		t.Errorf("logged %v", logs.All())
-	}
-	write("eve "+bcryptOfTest, now.Add(time.Second))
-	now = now.Add(retryAfter)
-	has("eve", true)
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	has("eve", true)
-	if logs.Len() != 2 {
-		t.Errorf("logged %v", logs.All())
-	}
-	if _, err := Open(path, zap.NewNop(), time.Now); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("no file: %v", err)
 	}
 }

@@ -1,0 +1,239 @@
+package caddymodule
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/gatehouse-auth/gatehouse/internal/hostile"
+)
+
+// readers are how servers, and what stands in front of them, read a path that has been
+// decoded once. They are told as what those do, not by the parts that the gate is made of.
+var readers = map[string]func(string) string{
+	"as it is": func(p string) string { return p },
+	"nginx":    func(p string) string { return path.Clean(strings.TrimRight("/"+p, "\x00")) },
+	"URL Standard": func(p string) string {
+		var kept []string
+		for segment := range strings.SplitSeq(strings.ReplaceAll(p, `\`, "/")[1:], "/") {
+			switch strings.ReplaceAll(strings.ToLower(segment), "%2e", ".") {
+			case "..":
+				kept = kept[:max(0, len(kept)-1)]
+			case ".":
+			default:
+				kept = append(kept, segment)
+			}
+		}
+		return "/" + strings.Join(kept, "/")
+	},
+	"servlet": func(p string) string {
+		segments := strings.Split(p, "/")
+		for i := range segments {
+			segments[i], _, _ = strings.Cut(segments[i], ";")
+		}
+		return path.Clean("/" + strings.Join(segments, "/"))
+	},
+	"decodes again":      percentDecodedOnce,
+	"C string":           func(p string) string { before, _, _ := strings.Cut(p, "\x00"); return before },
+	"query in the path":  func(p string) string { before, _, _ := strings.Cut(p, "?"); return before },
+	"fragment":           func(p string) string { before, _, _ := strings.Cut(p, "#"); return before },
+	"parameters to end":  func(p string) string { before, _, _ := strings.Cut(p, ";"); return before },
+	"line":               func(p string) string { before, _, _ := strings.Cut(p, "\n"); return strings.TrimSuffix(before, "\r") },
+	"backslashes":        func(p string) string { return strings.ReplaceAll(p, `\`, "/") },
+	"lenient UTF-8":      strings.NewReplacer("\xc0\xaf", "/", "\xe0\x80\xaf", "/", "\xf0\x80\x80\xaf", "/", "\xc0\xae", ".", "\xe0\x80\xae", ".", "\xc1\x9c", `\`, "\xc1\xa1", "a", "\xe0\x81\xa1", "a").Replace,
+	"best fit":           strings.NewReplacer("\uff0f", "/", "\uff3c", `\`, "\uff0e", ".", "\uff41", "a", "\u2215", "/", "\u2044", "/").Replace,
+	"drops the unseen":   strings.NewReplacer("\u200b", "", "\ufeff", "", "\u00ad", "", "\ufe0f", "").Replace,
+	"names of Windows":   windowsNames,
+	"trims the segments": func(p string) string { return eachSegment(strings.TrimSpace)(p) },
+}
+
+func windowsNames(p string) string {
+	segments := strings.Split(strings.ReplaceAll(p, `\`, "/"), "/")
+	for i, segment := range segments {
+		if segment == "." || segment == ".." {
+			continue
+		}
+		segment, _, _ = strings.Cut(segment, ":")
+		segments[i] = strings.TrimRight(segment, ". ")
+	}
+	return path.Clean("/" + strings.Join(segments, "/"))
+}
+
+func percentDecodedOnce(p string) string {
+	for i := 0; i < len(p); i++ {
+		var code rune
+		if n, _ := fmt.Sscanf(p[i:min(i+3, len(p))], "%%%02x", &code); n == 1 && len(p) >= i+3 {
+			p = p[:i] + string([]byte{byte(code)}) + p[i+3:]
+		} else if n, _ := fmt.Sscanf(p[i:min(i+6, len(p))], "%%u%04x", &code); n == 1 && len(p) >= i+6 {
+			p = p[:i] + string(code) + p[i+6:]
+		}
+	}
+	return p
+}
+
+// SEC-01, SEC-02, SEC-07, SEC-08: a path that some server, or three in a row, read as one of the protected ones is
+// protected, and not public.
+func TestPathsThatServersReadAsProtected(t *testing.T) {
+	gates := map[string]*Gate{
+		"a gate for /admin":  {matchers: caddyhttp.MatcherSets{{caddyhttp.MatchPath{"/admin", "/admin/*"}}}},
+		"a public /public/*": {public: caddyhttp.MatchPath{"/public/*"}},
+	}
+	names := make([]string, 0, len(readers))
+	for name := range readers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	protected, countless := 0, 0
+	for i, target := range hostile.Paths() {
+		if i%17 != 0 { // a different slice of each family
+			continue
+		}
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			continue // net/http answers 400
+		}
+		reads := readsAdmin(u.Path, names)
+		if reads == "" {
+			continue
+		}
+		protected++
+		r := withReplacer(request(t, http.MethodGet, "/"))
+		r.URL, r.RequestURI = u, target
+		*originalURL(r) = *u
+		for name, g := range gates {
+			open, err := g.isOpen(r)
+			if problem := asProblem(err); err != nil && problem.Reason == ReasonPathRefused && errors.Is(err, errCountless) {
+				countless++
+				continue
+			}
+			if err != nil || open {
+				t.Errorf("%s: %s is open, and read as below /admin by: %s (%v)", name, target, reads, err)
+			}
+		}
+	}
+	t.Logf("%d paths, %d refused", protected, countless)
+	if protected < 500 || countless > protected/10 {
+		t.Errorf("%d paths are read as protected, of which %d are refused as countless", protected, countless)
+	}
+}
+
+// readsAdmin finds three readers in a row that read a path as one below /admin.
+func readsAdmin(p string, names []string) string {
+	type step struct{ path, by string }
+	steps, known := []step{{p, ""}}, map[string]bool{p: true}
+	isAdmin := func(p string) bool {
+		p = strings.ToLower(p)
+		return p == "/admin" || strings.HasPrefix(p, "/admin/")
+	}
+	for range 3 {
+		var next []step
+		for _, at := range steps {
+			if isAdmin(path.Clean(at.path)) {
+				return at.by + ", then resolved"
+			}
+			for _, name := range names {
+				if read := readers[name](at.path); !known[read] && strings.HasPrefix(read, "/") {
+					known[read] = true
+					next = append(next, step{read, at.by + ", " + name})
+				}
+			}
+		}
+		steps = next
+	}
+	for _, at := range steps {
+		if isAdmin(at.path) {
+			return at.by
+		}
+	}
+	return ""
+}
+
+// A path in more layers than anybody writes is refused where rules depend on it, quickly, and nowhere else.
+func TestCountlessReadings(t *testing.T) {
+	layers := strings.Repeat("/%25252525252e%5c;x/%c0%af%3f%23%00%0a..//a.%20", 150)
+	r := withReplacer(request(t, http.MethodGet, layers))
+	for name, g := range map[string]*Gate{
+		"matcher": {matchers: caddyhttp.MatcherSets{{caddyhttp.MatchPath{"/admin/*"}}}},
+		"public":  {public: caddyhttp.MatchPath{"/*"}},
+	} {
+		if open, err := g.isOpen(r); open || !errors.Is(err, errCountless) || asProblem(err).Reason != ReasonPathRefused {
+			t.Errorf("%s: open %v, %v", name, open, err)
+		}
+	}
+	if open, err := new(Gate).isOpen(r); open || err != nil {
+		t.Errorf("no rules: open %v, %v", open, err)
+	}
+	if passes, err := (&Gate{rulesMatch: true}).judge(r, someone(nil)); passes || !errors.Is(err, errCountless) {
+		t.Errorf("rules with a matcher: %v, %v", passes, err)
+	}
+	g := &Gate{requires: []requirement{{}}}
+	if _, err := g.required(r, stepUp{}); !errors.Is(err, errCountless) {
+		t.Errorf("require: %v", err)
+	}
+}
+
+// Links that people have are read in few ways.
+func TestReadingsOfUsualPaths(t *testing.T) {
+	for _, target := range []string{
+		"/wiki/C%2B%2B", "/app/;jsessionid=AB12/x", "/files/a%2Fb%2Fc.txt", "/caf%C3%A9/%E6%97%A5%E6%9C%AC", "/odata/Orders(1)/Items;v=1", "/path/with%20space/and%23hash",
+		"/a:b/c@d/e=f", "/matrix;a=1;b=2/x;c=3", "/a//b/./c", "/100%25%20sure%3F", "/emoji/%F0%9F%91%A9%E2%80%8D%F0%9F%92%BB", "/" + strings.Repeat("%D0%B6%20;a/", 200),
+	} {
+		paths, err := lenientPaths(&url.URL{Path: must(url.PathUnescape(target)), RawPath: target})
+		if err != nil || len(paths) > 48 {
+			t.Errorf("%.60s: %d readings, %v", target, len(paths), err)
+		}
+	}
+}
+
+func must(s string, err error) string {
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// SEC-10: a rule on a method counts for the one that a header or the query names, too.
+func TestMethodThatAHeaderNames(t *testing.T) {
+	own := caddyhttp.MatcherSet{caddyhttp.MatchMethod{"DELETE"}}
+	reads := caddyhttp.MatcherSet{caddyhttp.MatchMethod{"GET"}}
+	groups := map[string][]string{"groups": {"staff"}}
+	for _, tt := range []struct {
+		name, target, header, value string
+		denied                      bool
+	}{
+		{name: "none"},
+		{name: "override", header: "X-Http-Method-Override", value: "delete", denied: true},
+		{name: "in another spelling", header: "X_HTTP_Method", value: " DELETE ", denied: true},
+		{name: "the third", header: "X-Method-Override", value: "DELETE", denied: true},
+		{name: "parameter", target: "/?_method=delete", denied: true},
+		{name: "parameter of PHP", target: "/?%2eMethod=DELETE", denied: true},
+		{name: "the same", header: "X-Http-Method-Override", value: "GET"},
+		{name: "another parameter", target: "/?method=delete&payment_method=x"},
+	} {
+		r := withReplacer(request(t, http.MethodGet, cmp.Or(tt.target, "/")))
+		if tt.header != "" {
+			r.Header[tt.header] = []string{tt.value}
+		}
+		for kind, g := range map[string]*Gate{
+			"deny":  {deny: []rule{{matchers: own, claims: groups}}, rulesMatch: true},
+			"allow": {allow: []rule{{matchers: reads, claims: groups}}, rulesMatch: true},
+		} {
+			passes, err := g.judge(r, someone(map[string]any{"groups": []any{"staff"}}))
+			if err != nil || passes == tt.denied {
+				t.Errorf("%s, %s: passes %v, %v", tt.name, kind, passes, err)
+			}
+		}
+		g := &Gate{matchers: caddyhttp.MatcherSets{own}}
+		if open, err := g.isOpen(r); err != nil || open == tt.denied {
+			t.Errorf("%s: a gate for the method: open %v, %v", tt.name, open, err)
+		}
+	}
+}
