@@ -52,8 +52,8 @@ func (a *App) sayUncovered(host string, g *Gate) {
 		zap.String("host", name), zap.String("cookie_domain", g.cookies.Domain))
 }
 
-// eachGate calls do for each gate of the routes and their subroutes, once for each host
-// that leads there.
+// eachGate calls do for each gate of the routes and those within, with each of the
+// hosts that lead there.
 func eachGate(routes caddyhttp.RouteList, hosts []string, do func(host string, g *Gate) error) error {
 	for _, route := range routes {
 		within := hosts
