@@ -12,20 +12,14 @@ var notOfPreflights = map[string]bool{
 	"authorization": true, "cookie": true, "proxyauthorization": true, "upgrade": true,
 }
 
-// methodOverrides are the headers by which an application takes another method for the
-// request's, by their folded names.
+// methodOverrides are those by which an application takes another method for the
+// request's, folded.
 var methodOverrides = map[string]bool{"xhttpmethodoverride": true, "xhttpmethod": true, "xmethodoverride": true}
 
-// namesMethodHeader reports whether a header is one of them.
+// namesMethodHeader reports one of them.
 func namesMethodHeader(name string) bool {
-	if len(name) < len("xhttpmethod") {
-		return false
-	}
 	var buffer [64]byte
-	if first := fold(buffer[:0], name[:1]); len(first) == 1 && first[0] != 'x' {
-		return false // most headers
-	}
-	return methodOverrides[string(fold(buffer[:0], name))]
+	return len(name) >= len("xhttpmethod") && methodOverrides[string(fold(buffer[:0], name))]
 }
 
 // isPreflight reports what a browser asks before a request of another origin (Fetch
