@@ -4,8 +4,8 @@
 //
 //	xcaddy build --with github.com/gatehouse-auth/gatehouse
 //
-// What stands where: caddymodule is the glue to Caddy and the grammar of the Caddyfile, authflow the protocol,
-// session what a browser remembers. Imports point down, and rules_test.go holds that and the other rules of the house.
+// Package caddymodule is the glue to Caddy and the grammar of the Caddyfile, authflow is the protocol, and session is
+// what a browser remembers. Imports point down: rules_test.go checks that, and the other rules of CONTRIBUTING.md.
 package gatehouse
 
 import _ "github.com/gatehouse-auth/gatehouse/caddymodule" // registers the app, the handler and the directive

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-
 	"github.com/gatehouse-auth/gatehouse/internal/secret"
 )
 
@@ -164,16 +162,12 @@ func (c *Client) verifyAccessToken(ctx context.Context, raw string, header, clai
 	}
 	algs := c.algs(meta)
 	if len(policy.Algs) > 0 {
-		algs = nil
-		for _, name := range policy.Algs {
-			algs = append(algs, jose.SignatureAlgorithm(name))
-		}
+		algs = jwsAlgs(policy.Algs)
 	}
 	if err := cmp.Or(checkKind(header, claims, policy.AnyType), checkAlg(header, algs)); err != nil {
 		return nil, err // before the costly check
 	}
-	signature := &signatureCheck{client: c, algs: algs}
-	if _, err := signature.VerifySignature(ctx, raw); err != nil {
+	if err := c.checkSignature(ctx, raw, algs); err != nil {
 		return nil, err
 	}
 	if _, has := claims["exp"]; !has {
@@ -231,10 +225,8 @@ var (
 // have to tell: those of an access token, and none of an ID token or a logout token,
 // whom Keycloak (typ) and Cognito (token_use) also call so.
 func checkKind(header, claims Claims, anyType bool) error {
-	for _, name := range []string{"crit", "b64"} { // RFC 7515 4.1.11: we understand none
-		if _, ok := header[name]; ok {
-			return NewError(ReasonIDTokenHeader, fmt.Errorf("the header has %s", name))
-		}
+	if err := checkExtensions(header); err != nil {
+		return NewError(ReasonIDTokenHeader, err)
 	}
 	typ, err := header.String("typ")
 	if err == nil && strings.TrimPrefix(strings.ToLower(typ), "application/") == accessTokenType {

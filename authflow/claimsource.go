@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/go-jose/go-jose/v4"
 )
 
 // mediaTypeClaims asks for the JWT of a claims endpoint. OIDC Core 5.6.2 gives it
@@ -158,10 +156,7 @@ func (c *Client) askSource(ctx context.Context, source map[string]any) (Claims, 
 // Its sub, if it has one, is the person's name there and no concern of ours (OIDC
 // Core 5.6.2).
 func (c *Client) verifySource(ctx context.Context, raw string) (Claims, error) {
-	algs := make([]jose.SignatureAlgorithm, len(signingAlgs))
-	for i, name := range signingAlgs {
-		algs[i] = jose.SignatureAlgorithm(name)
-	}
+	algs := jwsAlgs(signingAlgs)
 	claims, err := decodeToken(raw, algs)
 	if err != nil {
 		return nil, err
@@ -171,8 +166,7 @@ func (c *Client) verifySource(ctx context.Context, raw string) (Claims, error) {
 	if !named {
 		return nil, fmt.Errorf("iss %.256q is no claim_source", issuer)
 	}
-	signature := &signatureCheck{client: source, algs: algs}
-	if _, err := signature.VerifySignature(ctx, raw); err != nil {
+	if err := source.checkSignature(ctx, raw, algs); err != nil {
 		return nil, err
 	}
 	var audience error

@@ -19,7 +19,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// minRSA is the length of the shortest RSA key in bits (RFC 7518 3.3).
+// minRSA is the length in bits of the shortest RSA key that signs or verifies (RFC 7518
+// 3.3, 3.5; FAPI 2.0 5.4.1).
 const minRSA = 2048
 
 // ErrClientKey means that bytes are no private key that a client can sign with.

@@ -67,9 +67,10 @@ func (n *Nonces) Put(rawURL string, header http.Header) string {
 	return nonce
 }
 
-// isNonce tells whether s is a nonce (RFC 9449 8.1: 1*NQCHAR) that is not too long.
+// isNonce tells whether s is a nonce that is not too long. A nonce consists of the same
+// characters as a scope (RFC 9449 8.1: 1*NQCHAR, RFC 6749 A).
 func isNonce(s string) bool {
-	return s != "" && len(s) <= maxNonce && isScopeToken(s)
+	return len(s) <= maxNonce && IsScope(s)
 }
 
 // challengeError returns the error of the first challenge of a scheme in

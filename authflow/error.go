@@ -6,29 +6,29 @@ import (
 	"time"
 )
 
-// Kind says how an error is to be answered. Whoever speaks HTTP maps it to a
-// status.
+// Kind says what sort of answer an error calls for. The caller, who speaks HTTP, maps
+// it to a status.
 type Kind int
 
 const (
 	// Internal is a fault of this program or of its configuration. It is the
 	// zero value.
 	Internal Kind = iota
-	// NoLogin means that nobody is signed in, or not any longer: sign in again.
+	// NoLogin means that nobody is signed in, or not any more: sign in again.
 	NoLogin
 	// BadRequest means that the browser brought something stale, replayed or
-	// malformed: the person may start again.
+	// malformed: the person can start again.
 	BadRequest
-	// Denied means that the person may not, or did not want to.
+	// Denied means that the person is not allowed to sign in, or has cancelled it.
 	Denied
 	// Provider means that the provider refused, or broke the protocol.
 	Provider
-	// Unavailable means that the provider cannot be reached for now: later the
-	// same will work.
+	// Unavailable means that the provider cannot be reached at the moment: the same
+	// request may work later.
 	Unavailable
 )
 
-// Error is the error of every function that speaks the protocol.
+// Error is the error of every function of this package that speaks the protocol.
 type Error struct {
 	// Kind says how to answer.
 	Kind Kind
@@ -39,8 +39,8 @@ type Error struct {
 	// Err is for the log. It says what was expected and what came, and never
 	// holds a token, a code or a secret.
 	Err error
-	// RetryAfter says when it makes sense to try again. Zero if Kind is not
-	// Unavailable.
+	// RetryAfter is how long to wait before it makes sense to try again. It is zero
+	// unless Kind is Unavailable.
 	RetryAfter time.Duration
 }
 
@@ -70,7 +70,7 @@ func ReasonOf(err error) Reason {
 	return ""
 }
 
-// retryAfter completes an error of Kind Unavailable.
+// retryAfter sets RetryAfter, to a second at least, and returns the error.
 func (e *Error) retryAfter(d time.Duration) *Error {
 	e.RetryAfter = max(d, time.Second)
 	return e

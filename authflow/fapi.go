@@ -181,11 +181,9 @@ func (cfg Config) signingAlgs(offered []string) []string {
 	return offered
 }
 
-// The lengths of the shortest keys of the profile in bits (5.4.1).
-const (
-	fapi2MinRSA = 2048
-	fapi2MinEC  = 224
-)
+// fapi2MinEC is the length in bits of the shortest elliptic curve key of the profile
+// (5.4.1). Its shortest RSA key is ours, minRSA.
+const fapi2MinEC = 224
 
 // CheckProfileKey tells whether the public key of a certificate that the client shows
 // is long enough for the profile.
@@ -196,7 +194,7 @@ func (cfg Config) CheckProfileKey(key crypto.PublicKey) error {
 	bits, least := 0, 0
 	switch key := key.(type) {
 	case *rsa.PublicKey:
-		bits, least = key.N.BitLen(), fapi2MinRSA
+		bits, least = key.N.BitLen(), minRSA
 	case *ecdsa.PublicKey:
 		bits, least = key.Curve.Params().BitSize, fapi2MinEC
 	default: // Ed25519 has one length

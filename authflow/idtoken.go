@@ -126,15 +126,23 @@ func (c *Client) verifySignature(
 	return token, nil
 }
 
-// checkType refuses a JWT that says to be something else than what is expected,
-// an ID token if nothing is, such as an access token (RFC 9068 2.1) or a logout
-// token (RFC 8725 3.11), and extensions of JWS, of which we understand none (RFC
-// 7515 4.1.11, RFC 7797 3).
-func checkType(header Claims, types []string) error {
+// checkExtensions refuses the extensions of JWS, of which we understand none (RFC 7515
+// 4.1.11, RFC 7797 3).
+func checkExtensions(header Claims) error {
 	for _, name := range []string{"crit", "b64"} {
-		if _, ok := header[name]; ok {
-			return NewError(ReasonIDTokenHeader, fmt.Errorf("the header has %s", name))
+		if _, has := header[name]; has {
+			return fmt.Errorf("the header has %s", name)
 		}
+	}
+	return nil
+}
+
+// checkType refuses a JWT that says that it is something else than what is expected: of
+// the given types, or else an ID token. So an access token (RFC 9068 2.1) or a logout
+// token (RFC 8725 3.11) is not taken for one.
+func checkType(header Claims, types []string) error {
+	if err := checkExtensions(header); err != nil {
+		return NewError(ReasonIDTokenHeader, err)
 	}
 	typ, err := header.String("typ")
 	if errors.Is(err, ErrClaimAbsent) || err == nil && strings.EqualFold(typ, "JWT") {

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/go-jose/go-jose/v4"
 )
 
 // introspectionType is the typ of a signed answer, and mediaTypeIntrospection its
@@ -170,7 +168,7 @@ func (c *Client) introspection(ctx context.Context, raw string, audiences []stri
 // the provider knows it, and now. One that is not signed, or not as was agreed, is
 // refused: somebody on the way could have put it there.
 func (c *Client) verifyIntrospection(ctx context.Context, raw string, audiences []string) (Claims, error) {
-	algs := []jose.SignatureAlgorithm{jose.SignatureAlgorithm(c.cfg.IntrospectionAlg)}
+	algs := jwsAlgs([]string{c.cfg.IntrospectionAlg})
 	header, claims, err := decodeJWS(raw)
 	if err != nil {
 		return nil, err
@@ -181,8 +179,7 @@ func (c *Client) verifyIntrospection(ctx context.Context, raw string, audiences 
 	if err := cmp.Or(checkType(header, []string{introspectionType}), checkAlg(header, algs)); err != nil {
 		return nil, err
 	}
-	signature := &signatureCheck{client: c, algs: algs}
-	if _, err := signature.VerifySignature(ctx, raw); err != nil {
+	if err := c.checkSignature(ctx, raw, algs); err != nil {
 		return nil, err
 	}
 	now, leeway := c.cfg.Now(), c.cfg.Leeway

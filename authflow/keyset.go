@@ -24,8 +24,6 @@ const (
 	// invented key ids costs one fetch per interval (P17).
 	renewBurst    = 5
 	renewInterval = 10 * time.Second
-	// minRSABits is what RFC 7518 3.3 and 3.5 ask for.
-	minRSABits = 2048
 )
 
 // errBadSignature means that no key which fits has made the signature.
@@ -87,7 +85,7 @@ func parseKey(raw []byte) (publicKey, error) {
 			return publicKey{}, fmt.Errorf("key_ops are %.64q", ops)
 		}
 	}
-	if k, ok := jwk.Key.(*rsa.PublicKey); ok && k.N.BitLen() < minRSABits {
+	if k, ok := jwk.Key.(*rsa.PublicKey); ok && k.N.BitLen() < minRSA {
 		return publicKey{}, fmt.Errorf("an RSA key of %d bits", k.N.BitLen())
 	}
 	if !jwk.IsPublic() { // oct and private keys
@@ -155,6 +153,12 @@ type signatureCheck struct {
 
 	done bool // it was asked
 	err  error
+}
+
+// checkSignature verifies the signature of a JWS by this provider's keys.
+func (c *Client) checkSignature(ctx context.Context, raw string, algs []jose.SignatureAlgorithm) error {
+	_, err := (&signatureCheck{client: c, algs: algs}).VerifySignature(ctx, raw)
+	return err
 }
 
 // VerifySignature implements oidc.KeySet. If the provider's keys do not have the

@@ -38,7 +38,7 @@ func (cfg Config) validateScopes() error {
 		if name, _, several := strings.Cut(scope, ","); several && name == "openid" {
 			return fmt.Errorf("scopes: %q: scopes are separated by spaces alone", scope)
 		}
-		if !isScopeToken(scope) {
+		if !IsScope(scope) {
 			return fmt.Errorf("scopes: %q is none", scope)
 		}
 	}

@@ -165,10 +165,8 @@ func verifyProof(raw, thumbprint string) (Claims, error) {
 	if typ, _ := header.String("typ"); typ != "dpop+jwt" { // (4)
 		return nil, fmt.Errorf("typ is %.64q", typ)
 	}
-	for _, name := range []string{"crit", "b64"} { // RFC 7515 4.1.11: we understand none
-		if _, has := header[name]; has {
-			return nil, fmt.Errorf("the header has %s", name)
-		}
+	if err := checkExtensions(header); err != nil {
+		return nil, err
 	}
 	key, err := proofKey(header)
 	if err != nil {

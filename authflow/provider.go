@@ -268,13 +268,6 @@ func (cfg Config) validate() error {
 	return nil
 }
 
-// isScopeToken tells whether s is a scope-token (RFC 6749 3.3).
-func isScopeToken(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return r <= ' ' || r > '~' || r == '"' || r == '\\'
-	})
-}
-
 // Issuer returns Config.Issuer.
 func (c *Client) Issuer() string { return c.cfg.Issuer }
 
@@ -289,16 +282,6 @@ func (c *Client) FormPost() bool { return strings.HasPrefix(c.cfg.ResponseMode, 
 // Config.DPoP or the profile wants it.
 func (c *Client) DPoP() bool { return c.cfg.DPoP }
 
-// Ready returns nil if the provider's metadata is there, which stays so, else
-// what a login would fail with at this moment. It does not wait, but lets the
-// metadata be fetched.
-func (c *Client) Ready() error {
-	if err := c.discovery.state(); err != nil {
-		return c.discoveryError(err)
-	}
-	return nil
-}
-
 // algs returns the algorithms that an ID token may be signed with.
 func (c *Client) algs(meta *metadata) []jose.SignatureAlgorithm {
 	return c.cfg.chosenAlgs(meta.SigningAlgs)
@@ -311,6 +294,11 @@ func (cfg Config) chosenAlgs(offered []string) []jose.SignatureAlgorithm {
 	if len(names) == 0 {
 		names = defaultAlgs(offered)
 	}
+	return jwsAlgs(names)
+}
+
+// jwsAlgs are algorithms as go-jose takes them.
+func jwsAlgs(names []string) []jose.SignatureAlgorithm {
 	algs := make([]jose.SignatureAlgorithm, len(names))
 	for i, name := range names {
 		algs[i] = jose.SignatureAlgorithm(name)

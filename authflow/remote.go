@@ -81,18 +81,6 @@ func (r *remote[T]) renew(ctx context.Context, old *T) (*T, error) {
 	return r.wait(ctx, done)
 }
 
-// state returns nil if there is a document, else why not. To ask is to want it:
-// an attempt starts if none is under way.
-func (r *remote[T]) state() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.document != nil {
-		return nil
-	}
-	r.start()
-	return r.trouble()
-}
-
 // pause returns how long it is until the next attempt may start.
 func (r *remote[T]) pause() time.Duration {
 	r.mu.Lock()

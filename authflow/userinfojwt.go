@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/go-jose/go-jose/v4"
 )
 
 // validateUserInfoAlg refuses an algorithm that no UserInfo answer can have, or
@@ -48,13 +46,12 @@ func (c *Client) fetchSignedUserInfo(ctx context.Context, endpoint string, t *to
 // (aud), OIDC Core 5.3.2, 5.3.4. exp and nbf need not be there, but hold if they
 // are (RFC 7519 4.1.4, 4.1.5). Whose claims they are is compared by the caller.
 func (c *Client) verifyUserInfo(ctx context.Context, raw string) (Claims, error) {
-	algs := []jose.SignatureAlgorithm{jose.SignatureAlgorithm(c.cfg.UserInfoAlg)}
+	algs := jwsAlgs([]string{c.cfg.UserInfoAlg})
 	claims, err := decodeToken(raw, algs)
 	if err != nil {
 		return nil, err
 	}
-	signature := &signatureCheck{client: c, algs: algs}
-	if _, err := signature.VerifySignature(ctx, raw); err != nil {
+	if err := c.checkSignature(ctx, raw, algs); err != nil {
 		return nil, err
 	}
 	if err := cmp.Or(

@@ -37,33 +37,33 @@ type App struct {
 	now       func() time.Time
 	durable   *durable
 	providers []*provider
-	load      string // tells this loading of the configuration from others
-	// releases give back what this configuration holds in the pools, once.
+	load      string // a random name for this load of the configuration
+	// releases give back, once, what this configuration holds in the pools.
 	releases []func()
 
 	mu sync.Mutex
-	// needs are the claims that rules and headers of this configuration read:
-	// what a session of it holds.
+	// needs are the claims that rules and headers of this configuration read, and that
+	// its sessions therefore hold.
 	needs map[string]struct{}
-	// tokens are those that some site of this configuration forwards.
-	tokens map[tokenNeed]struct{}
-	// sendsBound: some site forwards tokens that are bound to a key; hasTransport: some
-	// reverse_proxy can.
-	sendsBound, hasTransport bool
-	// matched are those of them that matchers read, which belong to no gate. It does
+	// matched are those of needs that matchers read, which belong to no gate. It does
 	// not change once requests are served.
 	matched []string
-	// users are the files of users by path.
+	// tokens are those that some site of this configuration forwards.
+	tokens map[tokenNeed]struct{}
+	// sendsBound says that some site forwards tokens that are bound to a key, and
+	// hasTransport that some reverse_proxy can send them.
+	sendsBound, hasTransport bool
+	// users are the users files, by path.
 	users map[string]*provider
-	// domains are the terms of sessions by shared cookie scope.
+	// domains are the terms of the sessions that sites share, by cookie scope.
 	domains map[string]sessionTerms
 	// issuers are those at which people sign in, and managers who ends their sessions,
 	// one for each place that remembers what has ended.
 	issuers  map[string]struct{}
 	managers map[*session.State]*session.Manager
-	// replicas are the places that sites share with other servers.
+	// replicas are the stores that sites share with other servers.
 	replicas map[*replicas]struct{}
-	// configured are the keys that session settings of this configuration hold.
+	// configured are the keys that the session settings of this configuration hold.
 	configured []*configuredKeys
 	alone      atomic.Bool // some site shares nothing with other servers
 }
@@ -73,9 +73,8 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "gatehouse", New: func() caddy.Module { return new(App) }}
 }
 
-// Provision resolves the providers. It does not touch the network, and nothing
-// but the storage is opened: an identity provider that is away delays no start
-// (P01).
+// Provision resolves the providers. It does not touch the network: an identity provider
+// that is away delays no start (P01).
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.now = ctx, time.Now
 	a.logger, a.slogger, a.load = ctx.Logger(), ctx.Slogger(), rand.Text()
@@ -109,9 +108,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Start checks what only the whole configuration shows, and says what is not shared
-// with other servers, and what of it does not answer. Gates work from provisioning on,
-// and ask providers and stores lazily.
+// Start checks what only the whole configuration shows. It logs what is not shared with
+// other servers, and which shared stores do not answer. Gates work as soon as they are
+// provisioned, and ask providers and stores when they need them.
 func (a *App) Start() error {
 	a.sayAlone()
 	a.saySilent()
@@ -121,8 +120,8 @@ func (a *App) Start() error {
 // Stop does nothing; see Cleanup.
 func (a *App) Stop() error { return nil }
 
-// Cleanup gives back what this configuration holds. Requests that are still under
-// way go on using it: nothing that they read is touched.
+// Cleanup gives back what this configuration holds. Requests that are still under way go
+// on using it, so nothing that they read changes.
 func (a *App) Cleanup() error {
 	for _, release := range a.releases {
 		release()
@@ -157,12 +156,22 @@ func (a *App) need(claim string) {
 	a.needs[claim] = struct{}{}
 }
 
-// needMatched records a claim that a matcher reads.
-func (a *App) needMatched(claim string) {
-	if claim == "email_domain" {
-		claim = "email"
+// claimBehind is the claim of the provider that a name in a rule or header is read from;
+// "" if there is none to ask for, as every session has what is behind the name.
+func claimBehind(name string) string {
+	switch {
+	case name == "email_domain":
+		return "email"
+	case isComputed(name), name == "sub":
+		return ""
 	}
-	if isComputed(claim) || claim == "sub" {
+	return name
+}
+
+// needMatched records a claim that a matcher reads.
+func (a *App) needMatched(name string) {
+	claim := claimBehind(name)
+	if claim == "" {
 		return
 	}
 	a.need(claim)
@@ -173,8 +182,8 @@ func (a *App) needMatched(claim string) {
 	}
 }
 
-// needed lists the claims that sessions of this configuration hold. By the time
-// that requests are served, every site has said what it reads.
+// needed lists the claims that sessions of this configuration hold. It is complete when
+// the first request comes: by then every site has said what it reads.
 func (a *App) needed() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -186,7 +195,7 @@ func (a *App) needed() []string {
 	return claims
 }
 
-// siteSessions is how the sessions of one site are kept.
+// siteSessions says how the sessions of one site are kept.
 type siteSessions struct {
 	config  SessionConfig
 	manager *session.Manager
@@ -196,7 +205,7 @@ type siteSessions struct {
 	terms   sessionTerms
 }
 
-// sessionTerms are what sites must agree on that share a cookie.
+// sessionTerms is what sites that share a cookie must agree on.
 type sessionTerms struct {
 	store          session.Store
 	state          *session.State
@@ -205,14 +214,14 @@ type sessionTerms struct {
 	cookies        session.CookieConfig
 }
 
-// sessions makes the sessions of a site, by its own settings or by the app's. Their
-// cookies are kept for linger after their end.
-// Sites that share a cookie scope must agree on them.
+// sessions makes the session manager of a site, by the site's own settings or by the
+// app's. Cookies are kept for linger after their session has ended. Sites that share a
+// cookie scope must agree on the terms.
 func (a *App) sessions(ctx caddy.Context, own *SessionConfig, linger time.Duration) (*siteSessions, error) {
 	site := new(siteSessions)
 	switch {
 	case own != nil && a.Session != nil:
-		return nil, errors.New("session: the app has one already, and the two are never merged")
+		return nil, errors.New("session: the app has a session block already, and the two are never merged")
 	case own != nil:
 		site.config = *own
 	case a.Session != nil:

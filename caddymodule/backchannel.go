@@ -12,14 +12,10 @@ import (
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-const (
-	// usedLogout is the kind of what counts once: the jti of a logout token.
-	usedLogout = "logout token"
-	// logoutSlack is how much longer than any session a logout at the provider is
-	// remembered: a sign-in that was under way finishes up to ten minutes later,
-	// and the provider's clock may be off by five.
-	logoutSlack = 30 * time.Minute
-)
+// logoutSlack is how much longer than any session a logout at the provider is
+// remembered: a sign-in that was under way finishes up to ten minutes later, and the
+// provider's clock may be off by five.
+const logoutSlack = 30 * time.Minute
 
 // serveBackchannelLogout ends sessions because the provider says so, server to
 // server: no cookie, no page, no redirect. 200 if they are over, also if they were
@@ -103,4 +99,19 @@ func (g *Gate) obeyLogout(r *http.Request, token *authflow.LogoutToken) error {
 		return sessionProblem(err)
 	}
 	return nil
+}
+
+// outwaitLogout waits a second if the provider has ended a session before it began: by a
+// logout token of the same second, since both are issued in whole seconds. The browser
+// then comes back without a session and signs in again, with an ID token of a later
+// second. Without the wait it would come back within the same second, twice, and loop.
+func (g *Gate) outwaitLogout(r *http.Request, s *session.Session) {
+	if !errors.Is(g.sessions.Check(r.Context(), s), session.ErrRevoked) {
+		return
+	}
+	g.logger.Info("the provider has ended what was just signed in; it begins again", zap.String("subject", s.Subject))
+	select {
+	case <-time.After(time.Second):
+	case <-r.Context().Done():
+	}
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
-	"github.com/gatehouse-auth/gatehouse/internal/seal"
 	"github.com/gatehouse-auth/gatehouse/internal/secret"
 	"github.com/gatehouse-auth/gatehouse/session"
 )
@@ -241,7 +240,7 @@ func (g *Gate) tokenUse(r *http.Request, v *visit, b *brought) authflow.TokenUse
 		URL: v.origin.String() + originalURL(r).EscapedPath(), Proofs: b.proofs,
 		Certificate: clientCertificate(r), Now: g.now(),
 		UseOnce: func(id string, until time.Time) error {
-			err := g.state.UseOnce(r.Context(), "dpop proof", id, until)
+			err := g.state.UseOnce(r.Context(), usedProof, id, until)
 			if err != nil && !errors.Is(err, session.ErrUsed) {
 				return sessionProblem(err)
 			}
@@ -272,11 +271,7 @@ func (g *Gate) callerOf(b *bearer, t *authflow.AccessToken) (*caller, error) {
 			claims[key] = unlearned
 		}
 	}
-	scopes := make([]any, len(t.Scopes))
-	for i, scope := range t.Scopes {
-		scopes[i] = scope
-	}
-	claims[p.key("scope")] = scopes
+	claims[p.key("scope")] = anyList(t.Scopes)
 	if err := checkClaims(p, claims); err != nil {
 		return nil, tokenProblem(authflow.NoLogin, ReasonClaimUnsafe, "invalid_token", err)
 	}
@@ -318,14 +313,10 @@ func (g *Gate) scopeProblem(err error, who *caller) error {
 // nonceLifetime is how long a nonce of ours counts.
 const nonceLifetime = 5 * time.Minute
 
-func (v *visit) noncePurpose() seal.Purpose {
-	return seal.Purpose{Kind: "dpop nonce", Scope: v.origin.hostname()}
-}
-
 // newNonce is the time, sealed: every replica that has our keys knows it (RFC 9449
 // 8, 9).
 func (g *Gate) newNonce(r *http.Request, v *visit) (string, error) {
-	return g.seal(r, v.noncePurpose(), binary.BigEndian.AppendUint64(nil, uint64(g.now().Unix())))
+	return g.seal(r, v.purpose(purposeNonce), binary.BigEndian.AppendUint64(nil, uint64(g.now().Unix())))
 }
 
 // giveNonce tells who proves the possession of a key the nonce for the next request.
@@ -340,7 +331,7 @@ func (v *visit) giveNonce(w http.ResponseWriter, r *http.Request) {
 
 // nonceTime returns when a nonce was made, and false if it is none of ours, or too old.
 func (g *Gate) nonceTime(r *http.Request, v *visit, nonce string) (time.Time, bool) {
-	sealed, err := g.unseal(r, v.noncePurpose(), nonce)
+	sealed, err := g.unseal(r, v.purpose(purposeNonce), nonce)
 	if err != nil || len(sealed) != 8 {
 		return time.Time{}, false
 	}

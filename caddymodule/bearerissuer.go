@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/authflow"
 )
 
-// check holds the words of a further issuer to each other, and to what it is for.
+// check refuses words of a further issuer that contradict each other, or its purpose.
 func (c *BearerIssuerConfig) check() error {
 	for name, address := range c.Endpoint {
 		if name != "jwks" {
@@ -32,7 +32,7 @@ func (c *BearerIssuerConfig) check() error {
 	return nil
 }
 
-// provisionIssuers adds issuers at which nobody signs in here.
+// provisionIssuers adds the issuers at which nobody signs in here.
 func (g *Gate) provisionIssuers(ctx caddy.Context, b *bearer) error {
 	for _, config := range g.Bearer.Issuer {
 		if config == nil {
@@ -50,8 +50,8 @@ func (g *Gate) provisionIssuers(ctx caddy.Context, b *bearer) error {
 	return nil
 }
 
-// provisionIssuer makes one of them, beside others. It is called by its host, where a
-// rule or a header names a provider.
+// provisionIssuer makes one of them. In rules and headers its name is its host, which must
+// not be the name of one of the others.
 func (g *Gate) provisionIssuer(ctx caddy.Context, c *BearerIssuerConfig, others []*provider) (*provider, error) {
 	issuer, err := resolve("issuer", c.Issuer)
 	if err != nil {

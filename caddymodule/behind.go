@@ -7,10 +7,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// gatesBehind finds the gates that a request passes behind this one, for a proxy that
-// asks about it: their rules count as well. They can be asked where nothing stands
-// between; what else there is (a route of some requests, a rewrite) only happens to a
-// request that is served, so a gate behind that is an error.
+// gatesBehind finds the gates that a request would pass after this one, for a proxy that
+// asks about the request: their rules count as well. They can be asked if nothing stands
+// between them and this one. Whatever else there may be (a route for some requests, a
+// rewrite) happens only to a request that is served, so a gate behind it is an error.
 func (g *Gate) gatesBehind() ([]*Gate, error) {
 	app, err := g.app.ctx.AppIfConfigured("http")
 	if err != nil {
@@ -28,17 +28,18 @@ func (g *Gate) gatesBehind() ([]*Gate, error) {
 			}
 		}
 	}
-	return nil, errors.New("the gate is in no route that is known, nor are those behind it")
+	return nil, errors.New("this gate is in none of the known routes, so the gates behind it cannot be found")
 }
 
-// nextGates are those that come before anything else, if there are no others.
+// nextGates returns the gates at the beginning of a list; a gate that stands further
+// behind is an error.
 func nextGates(behind []*Gate) ([]*Gate, error) {
 	next := behind
 	if end := slices.Index(behind, nil); end >= 0 {
 		next = behind[:end]
 	}
 	if slices.ContainsFunc(behind[len(next):], func(other *Gate) bool { return other != nil }) {
-		return nil, errors.New("a gatehouse directive stands behind this one, and not next to it: whether it would let the request pass nobody can tell who only asks")
+		return nil, errors.New("a gatehouse directive stands behind this one, but not next to it: somebody who only asks cannot be told whether it would let the request pass")
 	}
 	return next, nil
 }
@@ -50,8 +51,8 @@ type search struct {
 	named map[string]*caddyhttp.Route
 }
 
-// inRoutes finds the gate, and what runs behind it; ended says that nothing does behind
-// the routes themselves.
+// inRoutes finds the gate in routes, and what runs behind it there. ended says that
+// nothing runs after these routes.
 func (s search) inRoutes(routes caddyhttp.RouteList) (behind []*Gate, found, ended bool) {
 	var group string
 	for _, route := range routes {
@@ -90,8 +91,8 @@ func (s search) inHandlers(handlers []caddyhttp.MiddlewareHandler) (behind []*Ga
 	return behind, found, ended
 }
 
-// runs is what a route runs. One of some requests is something else, with its gates
-// behind that.
+// runs lists what a route runs. The matcher of a route counts as something else, which
+// stands in front of the route's gates.
 func (s search) runs(route caddyhttp.Route) []*Gate {
 	var all []*Gate
 	if len(route.MatcherSets) > 0 {

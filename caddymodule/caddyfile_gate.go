@@ -383,6 +383,38 @@ func parseRuleBlock(d *caddyfile.Dispenser, claims map[string][]string) error {
 	return nil
 }
 
+// parseRequire reads `require [<matcher>] acr <value>...` or `max_age <duration>`.
+func parseRequire(h httpcaddyfile.Helper, d *caddyfile.Dispenser, g *GateConfig) error {
+	matchers, args, err := ruleArguments(h, d)
+	if err != nil {
+		return err
+	}
+	if len(args) < 2 {
+		return d.Err("require takes acr and its values, or max_age and a duration")
+	}
+	requirement := Requirement{Match: matchers}
+	switch args[0] {
+	case "acr":
+		requirement.ACR = args[1:]
+	case "max_age":
+		if len(args) != 2 {
+			return d.Errf("require max_age takes one duration, not %d values", len(args)-1)
+		}
+		maxAge, err := caddy.ParseDuration(args[1])
+		if err != nil {
+			return d.Errf("require max_age: %q is no duration: %v", args[1], err)
+		}
+		if maxAge < shortestMaxAge {
+			return d.Errf("require max_age: less than %s passes before the page is there", shortestMaxAge)
+		}
+		requirement.MaxAge = caddy.Duration(maxAge)
+	default:
+		return d.Errf("require %s: there are acr and max_age", args[0])
+	}
+	g.Require = append(g.Require, requirement)
+	return nil
+}
+
 // parsePreservePost reads the size of a form: 64KiB if it is not said.
 func parsePreservePost(d *caddyfile.Dispenser, g *GateConfig) error {
 	args, err := values(d)

@@ -6,10 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
@@ -97,37 +95,5 @@ func parseTrustPool(d *caddyfile.Dispenser, target *json.RawMessage) error {
 		return d.Errf("tls_trust_pool: %s is no source of authorities", name)
 	}
 	*target = caddyconfig.JSONModuleObject(source, "provider", name, nil)
-	return nil
-}
-
-// parseRequire reads what a session has to be besides valid.
-func parseRequire(h httpcaddyfile.Helper, d *caddyfile.Dispenser, g *GateConfig) error {
-	matchers, args, err := ruleArguments(h, d)
-	if err != nil {
-		return err
-	}
-	if len(args) < 2 {
-		return d.Err("require takes acr and its values, or max_age and a duration")
-	}
-	requirement := Requirement{Match: matchers}
-	switch args[0] {
-	case "acr":
-		requirement.ACR = args[1:]
-	case "max_age":
-		if len(args) != 2 {
-			return d.Errf("require max_age takes one duration, not %d values", len(args)-1)
-		}
-		maxAge, err := caddy.ParseDuration(args[1])
-		if err != nil {
-			return d.Errf("require max_age: %q is no duration: %v", args[1], err)
-		}
-		if maxAge < shortestMaxAge {
-			return d.Errf("require max_age: less than %s passes before the page is there", shortestMaxAge)
-		}
-		requirement.MaxAge = caddy.Duration(maxAge)
-	default:
-		return d.Errf("require %s: there are acr and max_age", args[0])
-	}
-	g.Require = append(g.Require, requirement)
 	return nil
 }

@@ -349,3 +349,21 @@ func lastName(e ast.Expr) string {
 	}
 	return ""
 }
+
+// The package comment says what stands in every file: who looks for something begins there.
+func TestDocNamesEveryFile(t *testing.T) {
+	comment, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		grammar, _ := filepath.Match("caddyfile*.go", file)
+		if file != "doc.go" && !grammar && !strings.HasSuffix(file, "_test.go") && !bytes.Contains(comment, []byte(file)) {
+			t.Errorf("doc.go does not say what stands in %s", file)
+		}
+	}
+}

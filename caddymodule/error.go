@@ -87,7 +87,7 @@ func notHTTPS(public string) *authflow.Error {
 		errors.New("the request came over plain http from elsewhere than loopback: set public_url, or let Caddy trust the proxy in front (servers { trusted_proxies ... })"))
 }
 
-// matcherFailed closes the door where it cannot be told which rules count.
+// matcherFailed refuses a request for which nobody can tell which rules count.
 func matcherFailed(err error) *authflow.Error {
 	if errors.Is(err, errCountless) {
 		return problem(authflow.BadRequest, ReasonPathRefused, "This address can be read in too many ways.", err)
@@ -97,11 +97,11 @@ func matcherFailed(err error) *authflow.Error {
 
 // gateConflict refuses a request on which the gates of a site contradict each other.
 func gateConflict(err error) *authflow.Error {
-	return problem(authflow.Internal, ReasonGateConflict, "This site is not configured rightly.", err)
+	return problem(authflow.Internal, ReasonGateConflict, "This site is not set up correctly.", err)
 }
 
-// asProblem finds the one error that page, body and log speak of. What is unknown
-// is internal, and its text stays in the log.
+// asProblem returns the error that page, body and log are made of. An error that is not
+// one of ours is internal, and its text stays in the log.
 func asProblem(err error) *authflow.Error {
 	if known, ok := errors.AsType[*authflow.Error](err); ok {
 		return known
@@ -109,7 +109,7 @@ func asProblem(err error) *authflow.Error {
 	return problem(authflow.Internal, ReasonInternal, "Something went wrong here.", err)
 }
 
-// sessionProblem says what it means that a session could not be opened.
+// sessionProblem gives an error of package session its reason and its public sentence.
 func sessionProblem(err error) *authflow.Error {
 	unknownKey, isUnknownKey := errors.AsType[*seal.UnknownKeyError](err)
 	switch {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
 	"github.com/gatehouse-auth/gatehouse/internal/secret"
@@ -28,7 +27,7 @@ func (c *ProviderConfig) checkProfile() error {
 		return errors.New("profile fapi2: insecure_skip_tls_verify: certificates are verified (FAPI 2.0 5.2.1)")
 	}
 	config := authflow.Config{
-		Profile: c.Profile, Issuer: known(cmp.Or(c.Issuer, presets[c.Preset].issuer)), Reach: known(c.Reach),
+		Profile: c.Profile, Issuer: standIn(cmp.Or(c.Issuer, presets[c.Preset].issuer), ""), Reach: standIn(c.Reach, ""),
 		ClientAuth: c.ClientAuth, MutualTLS: c.ClientCertificate != nil, PAR: c.PAR,
 		NoDiscovery: c.Discovery == "off", Endpoints: c.Endpoint, UserInfoAlg: c.UserInfoSignedResponseAlg,
 	}
@@ -42,14 +41,6 @@ func (c *ProviderConfig) checkProfile() error {
 		config.ClientAssertion = assertionFile("").read
 	}
 	return config.CheckProfile()
-}
-
-// known is a value that needs no variable or file to be known, else "".
-func known(value string) string {
-	if strings.Contains(value, "{") {
-		return ""
-	}
-	return value
 }
 
 // checkCertificate holds the client's certificate to the profile.

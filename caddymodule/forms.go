@@ -47,15 +47,6 @@ const (
 // cookie of a session that is over lets nobody fill the memory.
 const formsOfOne = 8
 
-// usedForm is the kind of what counts once: a place for a form.
-const usedForm = "form"
-
-// The kinds of what is sealed for a form.
-const (
-	purposeForm       = "form"
-	purposeFormReturn = "form_return"
-)
-
 // forms is where they wait: where all servers of the site find them, if they share
 // a memory.
 func (g *Gate) forms() session.Blobs {

@@ -13,10 +13,10 @@ import (
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-// serveFrontchannelLogout ends the session of this browser, in a frame of the
-// provider's logout page (OIDC Front-Channel Logout 2). Nobody signs the request,
-// so that is all it does: no other session ends, no token is revoked (SEC-107). A
-// browser without session is signed out already.
+// serveFrontchannelLogout ends the session of this browser, in a frame of the provider's
+// logout page (OIDC Front-Channel Logout 2). The request is not signed, so it does no
+// more than that: no other session ends, and no token is revoked (SEC-107). A browser
+// without a session is signed out already.
 func (g *Gate) serveFrontchannelLogout(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if isEarly(r) {
 		return tooEarly()
@@ -53,7 +53,7 @@ func (g *Gate) serveFrontchannelLogout(w http.ResponseWriter, r *http.Request, v
 	return g.frontchannelDone(w, request.Issuer)
 }
 
-// isFramed reports that a page holds what is asked for in a frame.
+// isFramed reports whether the browser loads the answer into a frame.
 func isFramed(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Dest") {
 	case "iframe", "frame":
@@ -62,8 +62,8 @@ func isFramed(r *http.Request) bool {
 	return false
 }
 
-// frontchannelDone answers within the frame. The provider's own pages may show
-// that, and no others: the one of the given issuer, or any that this site has.
+// frontchannelDone answers within the frame. Only pages of the provider may frame the
+// answer: of the given issuer, or, without one, of any provider of this site.
 func (g *Gate) frontchannelDone(w http.ResponseWriter, issuer string) error {
 	ancestors := []string{"frame-ancestors"}
 	for _, p := range g.knownProviders() {
@@ -86,6 +86,6 @@ func (g *Gate) frontchannelDone(w http.ResponseWriter, issuer string) error {
 	return err
 }
 
-// knownProviders are the providers that a session of this site may be of: those
-// of this gate, and of the app, for a later gate of the same site.
+// knownProviders are the providers that a session of this site may come from: those of
+// this gate, and those of the app, which a later gate of the same site may name.
 func (g *Gate) knownProviders() []*provider { return slices.Concat(g.providers, g.app.providers) }

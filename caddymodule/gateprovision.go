@@ -196,11 +196,10 @@ func (g *Gate) checkPrefix(claim, value string) error {
 	return nil
 }
 
-func (g *Gate) need(claim string) {
-	if claim == "email_domain" {
-		claim = "email"
-	}
-	if isComputed(claim) || claim == "sub" || claim == "scope" { // scope is of access tokens, which tell all at once
+// need records a claim that a rule or a header of this gate reads.
+func (g *Gate) need(name string) {
+	claim := claimBehind(name)
+	if claim == "" || claim == "scope" { // only access tokens have a scope, and they bring all claims at once
 		return
 	}
 	if !slices.Contains(g.needs, claim) {

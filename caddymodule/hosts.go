@@ -10,10 +10,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// checkHosts holds that gates which each say how sessions are kept agree where
-// their sites are one host to a browser: its cookies know neither ports nor the
-// paths of site addresses, and one site would take the other's session for its own.
-// What a domain shares, [App.sessions] compares.
+// checkHosts compares the session settings of gates whose sites are one host to a
+// browser, since cookies know neither ports nor the paths of site addresses: if the
+// settings differ, one site would take the other's session for its own. Sites that share
+// a domain are compared by [App.sessions].
 func (a *App) checkHosts() error {
 	app, err := a.ctx.AppIfConfigured("http")
 	if err != nil {
@@ -45,8 +45,8 @@ func (a *App) checkHosts() error {
 	return nil
 }
 
-// sayUncovered warns of a host that cookie_domain keeps from signing anybody in. It is
-// no error: the site may have other names, and this one serve a health check.
+// sayUncovered warns of a host at which cookie_domain keeps everybody from signing in. It
+// is no error: the site may have other names, and this one may be for a health check.
 func (a *App) sayUncovered(host string, g *Gate) {
 	name := cmp.Or(g.publicOrigin.hostname(), strings.ToLower(strings.TrimPrefix(host, "*.")))
 	if name == "" || strings.Contains(name, "{") || len(g.providers) == 0 || g.cookies.Covers(name) {
@@ -104,7 +104,7 @@ func eachGate(routes caddyhttp.RouteList, hosts []string, do func(host string, g
 	return nil
 }
 
-// hostsOf are the hosts that matchers ask for.
+// hostsOf returns the hosts that matchers ask for.
 func hostsOf(sets caddyhttp.MatcherSets) []string {
 	var hosts []string
 	for _, matcher := range slices.Concat(sets...) {

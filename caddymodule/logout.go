@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/internal/secret"
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
@@ -138,4 +140,36 @@ func (g *Gate) serveSignedOut(w http.ResponseWriter, r *http.Request, v *visit) 
 		return redirect(w, g.postLogout)
 	}
 	return g.signedOutPage(w, r, v)
+}
+
+// keepHint keeps the ID token for a sign-out, which sends it to the provider (OIDC
+// RP-Initiated Logout 2): in a cookie that browsers bring to our own endpoints only, so
+// that no other request carries its bytes. It is bound to its session.
+func (g *Gate) keepHint(w http.ResponseWriter, r *http.Request, v *visit, s *session.Session, idToken secret.String) error {
+	if idToken.Empty() {
+		return nil
+	}
+	sealed, err := g.seal(r, v.purpose(purposeHint), []byte(s.ID.String()+" "+idToken.Reveal()))
+	if err != nil {
+		return err
+	}
+	return g.cookies.SetSmall(w, v.scope(), session.Hint, sealed, s.Expires.Sub(g.now()))
+}
+
+// hint returns the ID token that was kept for a session, empty if there is none. A
+// sign-out works without it, too.
+func (g *Gate) hint(r *http.Request, v *visit, s *session.Session) secret.String {
+	sealed, err := v.cookies.Small(v.scope(), session.Hint)
+	if err != nil {
+		return secret.String{}
+	}
+	opened, err := g.unseal(r, v.purpose(purposeHint), sealed)
+	if err != nil {
+		return secret.String{}
+	}
+	id, idToken, _ := strings.Cut(string(opened), " ")
+	if id != s.ID.String() {
+		return secret.String{}
+	}
+	return secret.New(idToken)
 }

@@ -2,13 +2,10 @@ package caddymodule
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
 	"github.com/gatehouse-auth/gatehouse/session"
@@ -86,22 +83,6 @@ func (g *Gate) looping(r *http.Request, v *visit) error {
 	return problem(authflow.BadRequest, ReasonLoginLoop,
 		"You have signed in, and your browser did not bring the session back. "+g.loopCause(v, mark, err),
 		fmt.Errorf("%d sign-ins within %s, then: %w (%d cookies of %d bytes were set)", recent, loopWindow, err, mark.Lines, mark.Bytes))
-}
-
-// outwaitLogout waits a second where the provider has ended a session before it
-// began: by a logout token of the same second, as both are issued in whole seconds.
-// The browser then comes without a session and signs in again, of which the ID token
-// is of a later second, whatever the provider's clock says. Without that it would
-// come back within the same second, twice, and loop.
-func (g *Gate) outwaitLogout(r *http.Request, s *session.Session) {
-	if !errors.Is(g.sessions.Check(r.Context(), s), session.ErrRevoked) {
-		return
-	}
-	g.logger.Info("the provider has ended what was just signed in; it begins again", zap.String("subject", s.Subject))
-	select {
-	case <-time.After(time.Second):
-	case <-r.Context().Done():
-	}
 }
 
 // loopCause compares what was set with what came back.

@@ -14,24 +14,26 @@ import (
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-// SessionStore is what a module of the namespace gatehouse.session_stores is: a
-// place that several servers have in common.
+// SessionStore is what every module of the namespace gatehouse.session_stores
+// implements: a store that several servers have in common.
 type SessionStore interface {
-	// Identity says which place it is. What two configurations call the same has
-	// one connection, and outlives a reload. It is never logged.
+	// Identity says which store it is. Two configurations with the same identity use
+	// one connection, which thereby outlives a reload. It is never logged.
 	Identity() string
-	// OpenSessions returns the place. It does not touch the network.
+	// OpenSessions returns the store. It does not touch the network.
 	OpenSessions() (SharedSessions, error)
 }
 
-// SharedSessions keeps sessions for several servers, and what they share of them.
+// SharedSessions is an open [SessionStore]: it keeps sessions for several servers, and
+// what they share about them. It is closed when no configuration uses it any more.
 type SharedSessions interface {
 	session.ServerStore
 	session.Shared
 	io.Closer
 }
 
-// replicas is what this server has in common with others, in the pool.
+// replicas is what this server shares with others through one store. Configurations with
+// the same store share it, in replicasPool.
 type replicas struct {
 	place SharedSessions
 	state *session.State
@@ -43,8 +45,8 @@ var replicasPool = caddy.NewUsagePool()
 // the connections.
 const closeAfter = 2 * time.Minute
 
-// Destruct implements caddy.Destructor. A process that ends has the tokens of refreshes
-// under way, and nobody else will; after a reload they just go on.
+// Destruct implements caddy.Destructor. If the process ends, it first waits for the
+// refreshes under way, whose tokens nobody else has; after a reload they just go on.
 func (r *replicas) Destruct() error {
 	if caddy.Exiting() {
 		awaitUpdates(r.state)
@@ -54,7 +56,7 @@ func (r *replicas) Destruct() error {
 	return nil
 }
 
-// errTwoPlaces refuses a store on the server beside a shared memory.
+// errTwoPlaces refuses a store on the server together with a shared memory.
 var errTwoPlaces = errors.New("store and shared contradict each other: a store for several servers brings its own shared, and store memory is of one server")
 
 // builtinStore is the name of a store that is no module, "" if the configuration
@@ -73,7 +75,7 @@ func builtinStore(raw json.RawMessage) (string, error) {
 	return name, nil
 }
 
-// provisionStore sets where sessions live, and what is shared with other servers.
+// provisionStore decides where sessions are kept, and what is shared with other servers.
 func (a *App) provisionStore(ctx caddy.Context, c *SessionConfig, config *session.Config) error {
 	name, err := builtinStore(c.Store)
 	if err != nil {
@@ -114,8 +116,8 @@ func (a *App) provisionStore(ctx caddy.Context, c *SessionConfig, config *sessio
 	return nil
 }
 
-// acquireReplicas finds what belongs to a place and this server's storage, or makes
-// it.
+// acquireReplicas finds what is shared through a store, for this server's storage, or
+// makes it.
 func (a *App) acquireReplicas(source SessionStore) (*replicas, error) {
 	key := fmt.Sprintf("%q %q", a.durable.pool, source.Identity())
 	value, _, err := replicasPool.LoadOrNew(key, func() (caddy.Destructor, error) {
@@ -135,12 +137,12 @@ func (a *App) acquireReplicas(source SessionStore) (*replicas, error) {
 	return value.(*replicas), nil
 }
 
-// firstAnswer is how long a place may take at the start to answer once.
+// firstAnswer is how long a store may take, at the start, to answer once.
 const firstAnswer = 5 * time.Second
 
-// saySilent says at the start which places do not answer: a wrong address, or a
-// wrong password, else shows only when somebody has signed in at the provider. The
-// start does not wait for it.
+// saySilent logs, at the start, which stores do not answer: otherwise a wrong address or
+// a wrong password would show only when somebody has signed in at the provider. The
+// start does not wait for the answer.
 func (a *App) saySilent() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -149,18 +151,18 @@ func (a *App) saySilent() {
 			ctx, cancel := context.WithTimeout(a.ctx, firstAnswer)
 			defer cancel()
 			if _, err := r.place.Revision(ctx); err != nil && a.ctx.Err() == nil {
-				a.logger.Warn("what servers share is not there: nobody can sign in until it is", zap.Error(err))
+				a.logger.Warn("the store that servers share does not answer: nobody can sign in until it does", zap.Error(err))
 			}
 		}()
 	}
 }
 
-// sayAlone says at the start what several servers of one site would not share. One
+// sayAlone logs, at the start, what several servers of one site would not share, since a
 // server cannot see whether there are others.
 func (a *App) sayAlone() {
 	if !a.alone.Load() {
 		return
 	}
-	a.logger.Info("sessions are of this server alone; where several serve one site, give all of them `session { shared redis ... }`",
+	a.logger.Info("this server shares no sessions with others; if several servers serve one site, give all of them `session { shared redis ... }`",
 		zap.Strings("not_shared", []string{"sign-outs", "refreshes", "used sign-ins and logout tokens", "sessions of store memory", "keys, but by a common Caddy storage or `keys`"}))
 }

@@ -140,3 +140,28 @@ func (w *weakSession) Error() string { return w.err.Error() }
 
 // Unwrap returns what is missing.
 func (w *weakSession) Unwrap() error { return w.err }
+
+// sealStepUp returns what this request asks of a session, for a link to a sign-in; "" if
+// it asks for nothing. It is sealed, since anybody can write a link, and what a link may
+// ask of a provider is decided by param_from_request (SEC-67).
+func (g *Gate) sealStepUp(r *http.Request, v *visit) (string, error) {
+	if v.stepUp.acr == nil && v.stepUp.maxAge == 0 {
+		return "", nil
+	}
+	text := v.stepUp.maxAge.String() + " " + strings.Join(v.stepUp.acr, " ")
+	return g.seal(r, v.purpose(purposeStepUp), []byte(text))
+}
+
+// openStepUp reads what sealStepUp has sealed.
+func (g *Gate) openStepUp(r *http.Request, v *visit, sealed string) (stepUp, error) {
+	opened, err := g.unseal(r, v.purpose(purposeStepUp), sealed)
+	if err != nil {
+		return stepUp{}, err
+	}
+	age, acr, _ := strings.Cut(string(opened), " ")
+	var needed stepUp
+	if needed.maxAge, err = time.ParseDuration(age); acr != "" {
+		needed.acr = strings.Fields(acr)
+	}
+	return needed, err
+}

@@ -22,20 +22,20 @@ import (
 )
 
 const (
-	// usersName is what rules and headers call the users of a file by, where others
-	// sign people in too.
+	// usersName is the prefix of the users of a file, in rules and headers, on a site where
+	// others sign people in too.
 	usersName = "users"
-	// usersClient is the client of every token of our own: nobody proves to be one.
+	// usersClient is the client_id in every token of our own: no client authenticates here.
 	usersClient = "anonymous"
-	// ownTokenLifetime is how long a token of our own counts.
+	// ownTokenLifetime is how long a token of our own is valid.
 	ownTokenLifetime = 30 * time.Minute
 	// ownTokenLeeway is how far a replica's clock may be ahead of ours.
 	ownTokenLeeway = time.Minute
 )
 
-// provisionUsers reads the users of a site. They speak for themselves, as a provider's
-// do, so their names are prefixed where there are others; a site without a provider
-// takes access tokens alone.
+// provisionUsers reads the users of a site. The file is one more source of identities,
+// like a provider, so the names are prefixed if there are other sources. A site without
+// a provider accepts access tokens only.
 func (g *Gate) provisionUsers(caddy.Context) error {
 	if g.Users == "" {
 		return nil
@@ -67,7 +67,7 @@ func (g *Gate) provisionUsers(caddy.Context) error {
 	return nil
 }
 
-// usersOf finds or reads a users file, which several sites may share.
+// usersOf opens a users file, or finds it if another site has opened it.
 func (a *App) usersOf(path string) (*provider, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -104,8 +104,8 @@ type tokenAnswer struct {
 	Scope       string `json:"scope,omitempty"`
 }
 
-// serveToken gives a token for a name and a password (RFC 6749 4.3). It sets no
-// cookie, and no page of another site may have a browser ask.
+// serveToken issues a token for a name and a password (RFC 6749 4.3). It sets no cookie,
+// and refuses a browser that a page of another site has sent.
 func (g *Gate) serveToken(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if answered, err := g.refuseTokenRequest(w, r, v); answered {
 		return err
@@ -127,8 +127,8 @@ func (g *Gate) serveToken(w http.ResponseWriter, r *http.Request, v *visit) erro
 	return writeJSON(w, http.StatusOK, answer)
 }
 
-// refuseTokenRequest answers what is no request of a client's own, over a connection
-// that a password may travel on.
+// refuseTokenRequest answers a request that is not a POST of the client's own, or came
+// over a connection on which no password may travel.
 func (g *Gate) refuseTokenRequest(w http.ResponseWriter, r *http.Request, v *visit) (answered bool, err error) {
 	switch {
 	case r.Method != http.MethodPost:
@@ -144,8 +144,8 @@ func (g *Gate) refuseTokenRequest(w http.ResponseWriter, r *http.Request, v *vis
 	return false, nil
 }
 
-// checkPassword finds whose name and password a request brings, within the limits of
-// what may be tried.
+// checkPassword returns the user whose name and password a request brings, within the
+// limits on attempts.
 func (g *Gate) checkPassword(r *http.Request, request *authflow.PasswordGrant) (*users.User, error) {
 	limiter, file := g.app.durable.passwords, g.users.usersFile
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
@@ -184,8 +184,8 @@ func passwordProblem(err error) error {
 	return p
 }
 
-// issueToken issues a token for all the groups of a user that can be scopes, or those
-// of them that were asked for.
+// issueToken issues a token. Its scopes are those that were asked for, or else all groups
+// of the user that can be scopes.
 func (g *Gate) issueToken(r *http.Request, v *visit, who *users.User, scopes []string) (*tokenAnswer, error) {
 	if lacking := without(scopes, who.Groups); len(lacking) > 0 {
 		return nil, authflow.NewError(authflow.ReasonScopeRefused, fmt.Errorf("user %s has no group %q", who.Name, lacking))
@@ -208,9 +208,9 @@ func (g *Gate) issueToken(r *http.Request, v *visit, who *users.User, scopes []s
 	return &tokenAnswer{token.Reveal(), "bearer", int(ownTokenLifetime / time.Second), strings.Join(scopes, " ")}, nil
 }
 
-// serveRevoke ends a token of our own before its time (RFC 7009). Who has the token may
-// do that, also while its user's line is gone, which may come back. One that counts for
-// nothing needs no ending, and is no error (2.2).
+// serveRevoke ends a token of our own before its time (RFC 7009). Whoever has the token
+// may do that, even while the line of its user is gone, since it may come back. A token
+// that is not valid needs no revocation, and is no error (2.2).
 func (g *Gate) serveRevoke(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if answered, err := g.refuseTokenRequest(w, r, v); answered {
 		return err
@@ -233,8 +233,8 @@ func (g *Gate) serveRevoke(w http.ResponseWriter, r *http.Request, v *visit) err
 	return nil
 }
 
-// tokenCodes are the codes of RFC 6749 5.2 and, where there were too many attempts, RFC
-// 8628 3.5. What is none of them is no answer of the protocol.
+// tokenCodes are the error codes of RFC 6749 5.2, and of RFC 8628 3.5 for too many
+// attempts. Any other reason is answered as at every other endpoint.
 var tokenCodes = map[authflow.Reason]struct {
 	code   string
 	status int
@@ -269,9 +269,9 @@ func (g *Gate) failToken(w http.ResponseWriter, r *http.Request, v *visit, err e
 	return writeJSON(w, known.status, tokenRefusal{known.code, p.Public})
 }
 
-// bringsOwn reports that the token of a request is to be judged as one of our own: it
-// says that it is, or there is nobody else whose tokens count. What a token says that
-// nobody has verified is read once.
+// bringsOwn reports whether the token of a request is to be judged as one of our own:
+// because it says that it is, or because nobody else's tokens count here. The token is
+// not verified yet, and is read for this only once.
 func (v *visit) bringsOwn() bool {
 	g, b := v.gate, v.brought
 	if g.users == nil {
@@ -296,7 +296,7 @@ func (g *Gate) verifyOwnToken(r *http.Request, v *visit) (*caller, error) {
 	return &caller{session: s, issuer: g.users}, nil
 }
 
-// checkOwnUse holds a token to what the site asks of all.
+// checkOwnUse holds a token of our own to what the site asks of every token.
 func (g *Gate) checkOwnUse(v *visit, s *session.Session) error {
 	switch {
 	case !v.secure:
@@ -307,9 +307,9 @@ func (g *Gate) checkOwnUse(v *visit, s *session.Session) error {
 	return g.checkScopes(list(s.Claims["scope"]))
 }
 
-// openOwnToken verifies a token of our own, and that it was not ended: by a revocation,
-// as a session is, or because its user's line is gone or says something else now. Then
-// the error comes with what the token says.
+// openOwnToken verifies a token of our own. It also checks that the token was not revoked,
+// and that the line of its user is still the same; if only the line is not, the session
+// is returned together with the error.
 func (g *Gate) openOwnToken(ctx context.Context, v *visit, raw secret.String) (*session.Session, error) {
 	server, err := g.authorizationServer(ctx, v)
 	if err != nil {
@@ -340,8 +340,8 @@ func (g *Gate) openOwnToken(ctx context.Context, v *visit, raw secret.String) (*
 	return s, nil
 }
 
-// ownSession is what a token of our own says, in the form that rules, headers and
-// revocations read. It is no session: no browser brings it, and no store has it.
+// ownSession puts what a token of our own says into the form that rules, headers and
+// revocations read. It is not a real session: no browser has it, and no store.
 func ownSession(of authflow.AuthorizationServer, t *authflow.IssuedToken) (any, error) {
 	id, err := base64.RawURLEncoding.Strict().DecodeString(t.ID)
 	if err != nil || len(id) != len(session.ID{}) {
@@ -362,8 +362,8 @@ func anyList(texts []string) []any {
 	return items
 }
 
-// isSignInEndpoint reports an endpoint that is about browsers and their sessions, which
-// a site without a provider does not have.
+// isSignInEndpoint reports whether an endpoint is about browsers and their sessions; a
+// site without a provider has none of those.
 func isSignInEndpoint(name string) bool {
 	switch name {
 	case "token", "revoke", "userinfo", "jwks", "ping", "auth":

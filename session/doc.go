@@ -1,14 +1,14 @@
 // Package session is what a browser remembers: who signed in, until when, and
 // the cookies that say so. It knows neither OAuth nor Caddy.
 //
-// A [Manager] owns live sessions. What may be done with one depends on what
-// the browser brought:
+// A [Manager] owns the live sessions. What can be done depends on what the browser
+// has sent:
 //
 //	cookies of a request -- CookieConfig.Cut --> Cookies
-//	Cookies --- Manager.Load ----> Live        neither over, nor revoked, nor superseded
-//	Cookies --- Manager.Create --> Live        a new session; the brought one ends
+//	Cookies --- Manager.Load ----> Live        neither expired, nor revoked, nor superseded
+//	Cookies --- Manager.Create --> Live        a new session; the one before it ends
 //	Live ------ Manager.Update --> Live        the only way to change a session
-//	Live ------ Manager.Deliver -> Set-Cookie  if the browser has less than we know
+//	Live ------ Manager.Deliver -> Set-Cookie  if the browser does not have the newest
 //	Live ------ Manager.End -----> revoked     with every copy of its cookie
 //
 // A session has an ID, which is random and never reused, and a generation,
@@ -20,9 +20,9 @@
 // survive a reload of the configuration: revocations, superseded generations,
 // updates in flight and the cache of opened cookies.
 //
-// Errors come in three kinds, and a caller must not mix them: there is no
-// session ([ErrNone], [ErrUnreadable], [ErrExpired], [ErrIdle], [ErrRevoked],
-// [ErrSuperseded]); it cannot be told now ([ErrUnavailable]), which neither
-// opens the door nor drops the cookie; and a cookie of another key ring
-// (*seal.UnknownKeyError with Newer).
+// Errors are of three kinds, which a caller must tell apart. There is no session:
+// [ErrNone], [ErrUnreadable], [ErrExpired], [ErrIdle], [ErrRevoked], [ErrSuperseded].
+// Nobody can tell now whether there is one: [ErrUnavailable], on which the caller
+// neither lets anybody in nor drops the cookie. And the cookie is sealed with a key of
+// another ring: *seal.UnknownKeyError with Newer set.
 package session

@@ -13,12 +13,6 @@ import (
 // DefaultLifetime is how long a session lasts at most, if nothing is configured.
 const DefaultLifetime = 12 * time.Hour
 
-// The kinds of what a Manager seals.
-const (
-	sessionKind = "session"
-	useKind     = "last use"
-)
-
 // Why there is no session, besides [ErrNone]. Only [ErrUnavailable] leaves it
 // open whether there is one.
 var (

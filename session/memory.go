@@ -211,5 +211,5 @@ func parseHandle(handle []byte) (ID, []byte, error) {
 
 // recordPurpose binds a blob to its place: two records cannot be swapped.
 func recordPurpose(id ID) seal.Purpose {
-	return seal.Purpose{Kind: "session record", Scope: id.String()}
+	return seal.Purpose{Kind: recordKind, Scope: id.String()}
 }

@@ -25,7 +25,7 @@ func (st *State) Place(ctx context.Context, n int, forTime time.Duration, kind s
 	defer cancel()
 	owner, first := rand.Text(), mathrand.IntN(n) // most are free, and the first that is asked for is
 	for i := range n {
-		name := sharedName("place "+kind, append(parts[:len(parts):len(parts)], strconv.Itoa((first+i)%n))...)
+		name := sharedName(sharedPlace+kind, append(parts[:len(parts):len(parts)], strconv.Itoa((first+i)%n))...)
 		mine, err := st.shared.Lease(ctx, name, owner, forTime)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrUnavailable, kind, err)

@@ -361,7 +361,7 @@ func TestLeaseOfTheDead(t *testing.T) {
 		r := newReplicas(t, 1, serverSide)
 		g, b := r.gates[0], newBrowser(t, app)
 		live := g.signIn(b, fresh())
-		if _, err := r.shared.Lease(t.Context(), sharedName("turn", string(live.Session().ID[:])), "the dead", leaseTime); err != nil {
+		if _, err := r.shared.Lease(t.Context(), sharedName(sharedTurn, string(live.Session().ID[:])), "the dead", leaseTime); err != nil {
 			t.Fatal(err)
 		}
 		start := time.Now()

@@ -119,7 +119,7 @@ func (st *State) UseOnce(ctx context.Context, kind, key string, until time.Time)
 		return fmt.Errorf("%w: %s is over", ErrUsed, kind)
 	}
 	if st.shared != nil {
-		first, err := st.shared.Once(ctx, sharedName("used "+kind, key), rand.Text(), until.Sub(now)+clockSlack)
+		first, err := st.shared.Once(ctx, sharedName(sharedUsed+kind, key), rand.Text(), until.Sub(now)+clockSlack)
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrUnavailable, kind, err)
 		}

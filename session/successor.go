@@ -19,7 +19,7 @@ import (
 // insistFor is how long a successor that could not be left is tried again.
 const insistFor = 5 * time.Minute
 
-func successorName(id ID) string { return sharedName("successor", string(id[:])) }
+func successorName(id ID) string { return sharedName(sharedSuccessor, string(id[:])) }
 
 // successorKey is the key that an old generation's cookie holds: the hash of what
 // was sealed in it, tokens and all.
@@ -29,7 +29,7 @@ func successorKey(handle []byte) []byte {
 }
 
 func successorPurpose(s *Session) seal.Purpose {
-	return seal.Purpose{Kind: "session successor", Scope: fmt.Sprintf("%v %d", s.ID, s.Generation)}
+	return seal.Purpose{Kind: successorKind, Scope: fmt.Sprintf("%v %d", s.ID, s.Generation)}
 }
 
 // newest returns the newest version that is known of a session: by this process,

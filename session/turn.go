@@ -37,7 +37,7 @@ func (m *Manager) turn(ctx context.Context, live *Live) (*turn, *version, error)
 	if err := m.state.feed().steady(ctx); err != nil {
 		return nil, nil, err
 	}
-	t := &turn{shared: m.state.shared, name: sharedName("turn", string(live.session.ID[:])), owner: rand.Text()}
+	t := &turn{shared: m.state.shared, name: sharedName(sharedTurn, string(live.session.ID[:])), owner: rand.Text()}
 	for wait := firstPoll; ; wait = min(2*wait, longPoll) {
 		mine, err := t.shared.Lease(ctx, t.name, t.owner, leaseTime)
 		if err != nil {

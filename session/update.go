@@ -20,8 +20,8 @@ const (
 )
 
 var (
-	// ErrEnd is wrapped by the error of a change that found the session to be
-	// over (invalid_grant, a subject that is another's): it is revoked.
+	// ErrEnd is wrapped by the error of a change that has found that the session is
+	// over (invalid_grant, or another subject). The session is then revoked.
 	ErrEnd = errors.New("session: over")
 	// ErrPrincipal refuses a change that would make a session another person's, or
 	// another client's.
@@ -32,16 +32,16 @@ var (
 // what that makes of it as the next generation. ID, Host, the times of sign-in
 // and end, and the sign-in's Nonce and IDTokenIssued stay what they are.
 //
-// In this process there is one update of a session at a time, and where memory is
-// shared, in all that share it: who comes while it runs waits for it and shares
-// its result. It reads the session again first, and
-// if that is newer than live, returns it without calling change. So the caller
-// looks at the result to see whether there is still something to do.
+// Only one update of a session runs at a time, in this process and, if a memory is
+// shared, in all processes that share it. Callers that come meanwhile wait for it and
+// get its result. An update first reads the session again; if that is newer than live,
+// it returns it without calling change. So the caller looks at the result to see
+// whether there is still something to do.
 //
-// The update goes on when ctx ends, for 30 seconds at most. After a failure the
-// same error is returned at once, for a second, doubling to a minute, before
-// change is called again. What change made and only could not be saved is not
-// lost: it is saved the next time, without calling change.
+// The update goes on when ctx ends, for 30 seconds at most. After a failure, calls
+// return the same error at once, for a second at first and doubling up to a minute,
+// until change is called again. If only the saving failed, the result of change is not
+// lost: the next call saves it, without calling change again.
 //
 // Its errors are those of change, those of [Manager.Load], [ErrTooLarge] and
 // [ErrPrincipal].

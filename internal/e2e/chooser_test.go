@@ -80,7 +80,7 @@ http://localhost:{$PORT} {
 	initiate := "/oauth2/login?" + url.Values{"iss": {s.OP.Issuer()}, "login_hint": {"carol"}, "target_link_uri": {s.HTTP() + "/deep?a=b"}}.Encode()
 	page := b.Navigate(s.HTTP() + initiate)
 	var link string
-	for _, choice := range regexp.MustCompile(`<a href="([^"]*)">([^<]*)</a>`).FindAllStringSubmatch(page.Body, -1) {
+	for _, choice := range regexp.MustCompile(`<a href="([^"]*)"><bdi>([^<]*)</bdi></a>`).FindAllStringSubmatch(page.Body, -1) {
 		switch html.UnescapeString(choice[2]) {
 		case "Guests'":
 			link = html.UnescapeString(choice[1])

@@ -100,7 +100,7 @@ func TestSignOutAmongReplicas(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			first, second, _ := startReplicas(t, words)
-			if said := first.Logs(); strings.Contains(said, "sessions are of this server alone") {
+			if said := first.Logs(); strings.Contains(said, "this server shares no sessions with others") {
 				t.Error("a process that shares says that it is alone")
 			}
 			ended := func(b *Browser) {
@@ -280,7 +280,7 @@ func TestKeysFromAFile(t *testing.T) {
 	first := StartSite(t, caddyfile)
 	second := &Site{OP: first.OP, App: first.App, t: t}
 	second.Caddy = StartCaddy(t, second.fill(caddyfile))
-	first.WaitLog("sessions are of this server alone")
+	first.WaitLog("this server shares no sessions with others")
 
 	b := NewBrowser(t)
 	seen(t, b.Navigate(first.HTTP()+"/"))
