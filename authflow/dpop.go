@@ -117,11 +117,9 @@ type ProofRequest struct {
 // Proof makes the value of the DPoP header for one request, and for that alone:
 // jti works once (RFC 9449 4.2).
 func (k *DPoPKey) Proof(req ProofRequest) (string, error) {
-	target, _, _ := strings.Cut(req.URL, "#")
-	target, _, _ = strings.Cut(target, "?")
-	u, err := url.Parse(target)
-	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
-		return "", errors.New("DPoP proof: the URL is not absolute, of another scheme, or has a user")
+	target, err := proofTarget(req.URL)
+	if err != nil {
+		return "", err
 	}
 	payload, err := json.Marshal(struct {
 		ID     string `json:"jti"`
@@ -135,6 +133,21 @@ func (k *DPoPKey) Proof(req ProofRequest) (string, error) {
 		return "", fmt.Errorf("DPoP proof: %w", err)
 	}
 	return k.sign(k.header + "." + base64.RawURLEncoding.EncodeToString(payload))
+}
+
+// proofTarget is htu: a URL without query and fragment (RFC 9449 4.2). Whoever checks it
+// ought to normalize it (4.3, RFC 3986 6.2.2.1, 6.2.3), and not everybody does, so it is
+// so already: lower case, no default port, "/" for no path. The path is that on the wire.
+func proofTarget(raw string) (string, error) {
+	raw, _, _ = strings.Cut(raw, "#")
+	raw, _, _ = strings.Cut(raw, "?")
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
+		return "", errors.New("DPoP proof: the URL is not absolute, of another scheme, or has a user")
+	}
+	_, rest, _ := strings.Cut(raw, "://")
+	_, path, _ := strings.Cut(rest, "/")
+	return originOf(u) + "/" + path, nil
 }
 
 // sign makes a JWS of its signing input (RFC 7515 7.1, RFC 7518 3.4). A request to

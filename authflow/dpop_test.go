@@ -55,6 +55,36 @@ func TestDPoPKey(t *testing.T) {
 	}
 }
 
+// RFC 9449 4.2, 4.3: htu has neither query nor fragment, and is spelt as RFC 3986 6.2.3 would: there are servers, the conformance
+// suite's among them, that compare it byte for byte. The path stays as it stands on the wire.
+func TestProofTarget(t *testing.T) {
+	key, err := testAttempt(time.Unix(1800000000, 0)).dpopKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for target, want := range map[string]string{
+		"https://api.example.com/a%2Fb/./c?x=1#y":  "https://api.example.com/a%2Fb/./c",
+		"https://api.example.com:443/accounts":     "https://api.example.com/accounts",
+		"http://api.example.com:80/accounts":       "http://api.example.com/accounts",
+		"https://api.example.com:80/accounts":      "https://api.example.com:80/accounts",
+		"https://api.example.com:8443/accounts":    "https://api.example.com:8443/accounts",
+		"HTTPS://API.Example.com/Accounts":         "https://api.example.com/Accounts",
+		"https://api.example.com:443":              "https://api.example.com/",
+		"https://api.example.com?x=/y":             "https://api.example.com/",
+		"https://[2001:DB8::1]:443/accounts":       "https://[2001:db8::1]/accounts",
+		"https://api.example.com//accounts/a:443/": "https://api.example.com//accounts/a:443/",
+	} {
+		proof, err := key.Proof(ProofRequest{Method: "GET", URL: target, Now: time.Unix(1800000000, 0)})
+		if err != nil {
+			t.Errorf("%s: %v", target, err)
+			continue
+		}
+		if htu := openProof(t, proof).claims["htu"]; htu != want {
+			t.Errorf("%s is %v, want %s", target, htu, want)
+		}
+	}
+}
+
 func TestParseDPoPKeyRefuses(t *testing.T) {
 	order, _ := base64.StdEncoding.DecodeString("/////wAAAAD//////////7zm+q2nF56E87nKwvxjJVE=")
 	for name, scalar := range map[string]string{

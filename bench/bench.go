@@ -135,12 +135,12 @@ func start(ctx context.Context, o options) (b *bench, err error) {
 	if b.gate, err = b.startGate(ctx); err != nil {
 		return b, err
 	}
-	specs, err := readSpecs(o.specs)
+	specs, err := readSpecs(o)
 	if err != nil {
 		return b, err
 	}
 	for _, s := range specs {
-		p, err := startSpec(ctx, s, b.provider, b.upstream)
+		p, err := startSpec(ctx, s, b.provider, b.upstream, o.redis)
 		if p != nil {
 			b.others = append(b.others, p)
 		}

@@ -146,7 +146,7 @@ func measureCookies(ctx context.Context, o options) (all []cookieSizes, err erro
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.stop()) }()
-	specs, err := readSpecs(o.specs)
+	specs, err := readSpecs(o)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func measureCookies(ctx context.Context, o options) (all []cookieSizes, err erro
 			all = append(all, sizes)
 		}
 		for _, s := range specs {
-			if err := b.measureOther(ctx, s, i, all[first:]); err != nil {
+			if err := b.measureOther(ctx, o, s, i, all[first:]); err != nil {
 				return nil, fmt.Errorf("%s, %s: %w", s.Name, shape.Provider, err)
 			}
 		}
@@ -198,7 +198,7 @@ func (b *cookieBench) measure(ctx context.Context, provider, groups int) (cookie
 }
 
 // measureOther signs somebody in at another server, with a refresh token.
-func (b *cookieBench) measureOther(ctx context.Context, s spec, provider int, all []cookieSizes) (err error) {
+func (b *cookieBench) measureOther(ctx context.Context, o options, s spec, provider int, all []cookieSizes) (err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -206,7 +206,7 @@ func (b *cookieBench) measureOther(ctx context.Context, s spec, provider int, al
 	application := &http.Server{Handler: newUpstream(), ReadHeaderTimeout: time.Minute}
 	go func() { _ = application.Serve(listener) }() // ends with ErrServerClosed
 	defer application.Close()
-	p, err := startSpec(ctx, s, b.providers[provider], listener.Addr().String())
+	p, err := startSpec(ctx, s, b.providers[provider], listener.Addr().String(), o.redis)
 	if p != nil {
 		defer func() { err = errors.Join(err, p.stop()) }()
 	}

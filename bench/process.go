@@ -96,9 +96,14 @@ func (p *process) listening(ctx context.Context, addresses ...string) error {
 	return nil
 }
 
-// stop ends the process and removes its folder.
+// stop ends the process with what it started, and removes its folder.
 func (p *process) stop() error {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // an error means that it has ended
+	started, _ := p.tree()
+	if p.cmd.Process.Signal(syscall.SIGTERM) == nil { // an error means that it has ended
+		for _, pid := range started[min(1, len(started)):] {
+			_ = syscall.Kill(pid, syscall.SIGTERM)
+		}
+	}
 	select {
 	case <-p.done:
 	case <-time.After(10 * time.Second):

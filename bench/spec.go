@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -22,6 +23,8 @@ import (
 type spec struct {
 	Name    string              `json:"name"`
 	Command []string            `json:"command"` // stays in the foreground
+	Needs   []string            `json:"needs"`   // programs that have to be installed; the command's own if empty
+	Redis   bool                `json:"redis"`   // it keeps sessions in the Redis of -redis
 	Files   map[string][]string `json:"files"`   // to be written into its folder first: name to lines
 	Env     []string            `json:"env"`
 	URL     string              `json:"url"`    // what is loaded: a whole site
@@ -33,6 +36,8 @@ type setting struct {
 	Issuer, Discovery, ClientID, ClientSecret string
 	Upstream                                  string // host:port
 	Port, Dir                                 string // its own
+	Caddy                                     string // a program that is plain Caddy: this one
+	Redis                                     string // host:port, if there is one
 }
 
 // other is a server from a spec that runs.
@@ -42,7 +47,7 @@ type other struct {
 }
 
 // startSpec starts another server, to sign in at a provider.
-func startSpec(ctx context.Context, s spec, provider *testop.Provider, upstream string) (*process, error) {
+func startSpec(ctx context.Context, s spec, provider *testop.Provider, upstream, redis string) (*process, error) {
 	dir, err := os.MkdirTemp("", "gatehouse-bench-")
 	if err != nil {
 		return nil, err
@@ -51,7 +56,14 @@ func startSpec(ctx context.Context, s spec, provider *testop.Provider, upstream 
 	if err != nil {
 		return nil, err
 	}
-	in := setting{provider.Issuer(), provider.URL(testop.Discovery), provider.ClientID, provider.ClientSecret, upstream, port, dir}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	in := setting{
+		Issuer: provider.Issuer(), Discovery: provider.URL(testop.Discovery), ClientID: provider.ClientID, ClientSecret: provider.ClientSecret,
+		Upstream: upstream, Port: port, Dir: dir, Caddy: self, Redis: redis,
+	}
 	if err := s.fill(in); err != nil {
 		return nil, fmt.Errorf("%s: %w", s.Name, err)
 	}
@@ -60,7 +72,7 @@ func startSpec(ctx context.Context, s spec, provider *testop.Provider, upstream 
 			return nil, err
 		}
 	}
-	p, err := startProcess(s.Name, dir, s.Env, s.Command)
+	p, err := startProcess(s.Name, dir, append(s.Env, asCaddy+"=unprofiled"), s.Command)
 	if err != nil {
 		return nil, err
 	}
@@ -68,21 +80,38 @@ func startSpec(ctx context.Context, s spec, provider *testop.Provider, upstream 
 	return p, p.listening(ctx, "127.0.0.1:"+port)
 }
 
-// readSpecs reads what is described in files; one whose command is not installed is
-// left out, and it is said.
-func readSpecs(files []string) (all []spec, err error) {
-	for _, file := range files {
+// readSpecs reads what is described in the files that options name; one that lacks what
+// it needs is left out, and it is said.
+func readSpecs(o options) (all []spec, err error) {
+	for _, file := range o.specs {
 		s, err := readSpec(file)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := exec.LookPath(s.Command[0]); err != nil {
+		if err := s.lacks(o); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: %s is left out: %v\n", s.Name, err)
 			continue
 		}
 		all = append(all, s)
 	}
 	return all, nil
+}
+
+// lacks says what is missing on this machine.
+func (s *spec) lacks(o options) error {
+	if s.Redis && o.redis == "" {
+		return errors.New("it needs -redis")
+	}
+	needs := s.Needs
+	if len(needs) == 0 {
+		needs = s.Command[:1]
+	}
+	for _, program := range needs {
+		if _, err := exec.LookPath(program); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func readSpec(file string) (s spec, err error) {

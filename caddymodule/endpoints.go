@@ -102,7 +102,7 @@ func (g *Gate) serveLogin(w http.ResponseWriter, r *http.Request, v *visit) erro
 		return g.fail(w, r, v, problem(authflow.NoLogin, ReasonNoSession, "Please sign in.", errors.New("only a navigation starts a sign-in")))
 	}
 	query := r.URL.Query()
-	options := loginOptions{returnTo: "/", providers: g.providers, query: query}
+	options := loginOptions{returnTo: v.askedBefore(r), providers: g.providers, query: query}
 	if isInitiated(r) {
 		if err := g.initiate(r, v, &options); err != nil {
 			return g.fail(w, r, v, err)
@@ -344,7 +344,8 @@ func (g *Gate) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit) e
 	groups := who.values("groups", false)
 	return writeJSON(w, http.StatusOK, userinfoBody{
 		User: who.user(), Email: who.email(), Groups: groups, Provider: p.name, Subject: s.Subject,
-		Expires: s.Expires.UTC().Truncate(time.Second), Claims: claims,
+		PreferredUsername: who.header("preferred_username"),
+		Expires:           s.Expires.UTC().Truncate(time.Second), Claims: claims,
 	})
 }
 
@@ -357,6 +358,8 @@ type userinfoBody struct {
 	Subject  string         `json:"sub"`
 	Expires  time.Time      `json:"expires"`
 	Claims   map[string]any `json:"claims"`
+	// PreferredUsername is where scripts written for oauth2-proxy look for it.
+	PreferredUsername string `json:"preferredUsername,omitempty"`
 }
 
 // callingAs finds who is calling, by access token or session, without judging the

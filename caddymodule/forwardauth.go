@@ -36,6 +36,10 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}
+	wanted, err := askedForMore(r, below)
+	if err != nil {
+		return g.fail(w, r, v, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err))
+	}
 	var pass caddyhttp.Handler = caddyhttp.HandlerFunc(func(w http.ResponseWriter, asked *http.Request) error {
 		w.Header().Del(loginHeader)
 		for _, gate := range gates {
@@ -56,6 +60,7 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 	}
 	v.asked = true
 	v.answersOnly = v.answersOnly || below != "" || r.URL.Query().Get("login") != "redirect"
+	pass = g.narrow(v, wanted, pass)
 	w.Header().Set(loginHeader, v.loginURL(v.policy().OwnTarget(asked.RequestURI)))
 	for _, gate := range slices.Backward(behind) {
 		next := pass

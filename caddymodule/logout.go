@@ -34,11 +34,11 @@ func (g *Gate) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) err
 	}
 	returnTo := ""
 	if rd := r.FormValue("rd"); rd != "" {
-		target, err := v.policy().FromOutside(rd)
-		if err != nil {
-			return g.fail(w, r, v, problem(authflow.BadRequest, ReasonReturnRefused, "The address to return to is not one of this site.", err))
+		var refused error
+		if returnTo, refused = v.policy().FromOutside(rd); refused != nil {
+			// Who wants to sign out is signed out, wherever a link would have led then.
+			g.logger.Warn("the return URL of a sign-out is not allowed, and was left out", zap.Error(refused), zap.String("host", v.origin.host))
 		}
-		returnTo = target
 	}
 	return g.signOut(w, r, v, returnTo)
 }

@@ -15,9 +15,11 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/yaml"
@@ -41,6 +43,7 @@ type objects struct {
 	ingress    *networkingv1.Ingress
 	network    *networkingv1.NetworkPolicy
 	disruption *policyv1.PodDisruptionBudget
+	scaler     *autoscalingv2.HorizontalPodAutoscaler
 }
 
 // sortObjects puts manifests, by file name, to their kinds; each fits the schema of its kind, which stands once, and one a file.
@@ -49,6 +52,7 @@ func sortObjects(t *testing.T, files map[string][]byte) objects {
 	var all objects
 	parts := map[string]any{
 		"Secret": &all.secret, "ConfigMap": &all.config, "Deployment": &all.deployment, "Service": &all.service, "Ingress": &all.ingress, "NetworkPolicy": &all.network, "PodDisruptionBudget": &all.disruption,
+		"HorizontalPodAutoscaler": &all.scaler,
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		kind, err := validate(files[name])
@@ -151,9 +155,19 @@ func TestSidecarCheckCanFail(t *testing.T) {
 		"a site of another port":                            func(o *objects) { o.caddyfile("http://:8080", "http://:8081") },
 		"a secret that works":                               func(o *objects) { o.secret.StringData["session-keys"] = strings.Repeat("QUJD", 11) },
 		"a rollout that cuts":                               func(o *objects) { o.deployment.Spec.Strategy.RollingUpdate.MaxUnavailable.IntVal = 1 },
-		"replicas without Redis":                            func(o *objects) { o.caddyfile("shared redis", "# shared redis") },
-		"a budget for pods that work alone":                 func(o *objects) { o.disruption.Spec.UnhealthyPodEvictionPolicy = nil },
-		"the application's probe":                           func(o *objects) { o.app().ReadinessProbe.HTTPGet.Path = "/other" },
+		"a scaler that is undone":                           func(o *objects) { o.scaler = newScaler() },
+		"a scaler of something else":                        func(o *objects) { o.scaler, o.deployment.Spec.Replicas, o.deployment.Name = newScaler(), nil, "b" },
+		"several pods, and no budget":                       func(o *objects) { o.disruption = nil },
+		"a port that nobody listens at": func(o *objects) {
+			o.gate().Ports = append(o.gate().Ports, corev1.ContainerPort{Name: "metrics", ContainerPort: 9180})
+		},
+		"metrics at no port": func(o *objects) {
+			o.caddyfile("\n}\n\nhttp", "\n\tmetrics\n}\n\nhttp")
+			o.config.Data["Caddyfile"] += "\nhttp://:9180 {\n\tmetrics /metrics\n}\n"
+		},
+		"replicas without Redis":            func(o *objects) { o.caddyfile("shared redis", "# shared redis") },
+		"a budget for pods that work alone": func(o *objects) { o.disruption.Spec.UnhealthyPodEvictionPolicy = nil },
+		"the application's probe":           func(o *objects) { o.app().ReadinessProbe.HTTPGet.Path = "/other" },
 	} {
 		all := sortObjects(t, sidecarFiles(t))
 		breaks(&all)
@@ -163,9 +177,26 @@ func TestSidecarCheckCanFail(t *testing.T) {
 	}
 }
 
+// newScaler is one of the Deployment app.
+func newScaler() *autoscalingv2.HorizontalPodAutoscaler {
+	return &autoscalingv2.HorizontalPodAutoscaler{Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+		ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "app"}, MaxReplicas: 5,
+	}}
+}
+
 func (o *objects) pod() *corev1.PodSpec    { return &o.deployment.Spec.Template.Spec }
 func (o *objects) gate() *corev1.Container { return &o.pod().Containers[0] }
 func (o *objects) app() *corev1.Container  { return &o.pod().Containers[1] }
+
+// selects says whether it leaves anything out.
+func selects(s *metav1.LabelSelector) bool {
+	return s != nil && len(s.MatchLabels)+len(s.MatchExpressions) > 0
+}
+
+func (o *objects) several() bool {
+	return o.scaler != nil && o.scaler.Spec.MaxReplicas > 1 || o.deployment.Spec.Replicas != nil && *o.deployment.Spec.Replicas > 1
+}
+
 func (o *objects) caddyfile(old, by string) {
 	o.config.Data["Caddyfile"] = strings.Replace(o.config.Data["Caddyfile"], old, by, 1)
 }
@@ -212,7 +243,14 @@ func check(o objects) (problems []string) {
 	want(gate.Name == "gatehouse" && len(pod.Containers) == 2 && len(pod.InitContainers) == 0, "other containers")
 
 	// The way in: the gate's port, and no other.
-	want(len(gate.Ports) == 1 && gate.Ports[0].Name == "http" && gate.Ports[0].ContainerPort == 8080, "the gate's port")
+	want(len(gate.Ports) >= 1 && gate.Ports[0].Name == "http" && gate.Ports[0].ContainerPort == 8080, "the gate's port")
+	measured := strings.Contains(caddyfile, "\nhttp://:9180 {\n\tmetrics /metrics\n}\n") && strings.Contains(caddyfile, "\n\tmetrics\n")
+	ports := []int{8080}
+	if measured {
+		ports = append(ports, 9180)
+		want(len(gate.Ports) == 2 && gate.Ports[1].Name == "metrics" && gate.Ports[1].ContainerPort == 9180, "the port of the metrics")
+	}
+	want(len(gate.Ports) == len(ports), "the gate has ports that nobody listens at")
 	want(len(app.Ports) == 0, "the application has a port")
 	if o.ingress != nil {
 		host := regexp.MustCompile(`\n\t\tpublic_url https://([^:\n]+)`).FindStringSubmatch(caddyfile)
@@ -226,11 +264,11 @@ func check(o objects) (problems []string) {
 		}
 	}
 	want(len(o.service.Spec.Ports) == 1 && o.service.Spec.Ports[0].TargetPort.StrVal == "http", "the Service does not lead to the gate")
-	want(slices.Equal(o.network.Spec.PolicyTypes, []networkingv1.PolicyType{"Ingress"}) && len(o.network.Spec.Ingress) == 1, "the NetworkPolicy is not of ingress alone")
-	for _, rule := range o.network.Spec.Ingress {
-		want(len(rule.Ports) == 1 && rule.Ports[0].Port.IntValue() == 8080 && len(rule.From) > 0, "the NetworkPolicy opens more than the gate to the Ingress")
+	want(slices.Equal(o.network.Spec.PolicyTypes, []networkingv1.PolicyType{"Ingress"}) && len(o.network.Spec.Ingress) == len(ports), "the NetworkPolicy is not of ingress alone")
+	for i, rule := range o.network.Spec.Ingress {
+		want(i < len(ports) && len(rule.Ports) == 1 && rule.Ports[0].Port.IntValue() == ports[i] && len(rule.From) > 0, "the NetworkPolicy opens more than the gate to the Ingress")
 		for _, from := range rule.From {
-			want(from.IPBlock != nil || from.NamespaceSelector != nil && len(from.NamespaceSelector.MatchLabels) > 0, "the NetworkPolicy opens to everybody")
+			want(from.IPBlock != nil || selects(from.NamespaceSelector) || selects(from.PodSelector), "the NetworkPolicy opens to everybody")
 		}
 	}
 	want(pod.ShareProcessNamespace == nil || !*pod.ShareProcessNamespace, "the application may read the gate's memory")
@@ -288,7 +326,13 @@ func check(o objects) (problems []string) {
 	want(regexp.MustCompile(`\n\treverse_proxy 127\.0\.0\.1:\d+\n`).MatchString(caddyfile) && strings.Count(caddyfile, "reverse_proxy") == 1, "the upstream is not on loopback")
 	want(strings.Contains(caddyfile, "\n\t\tpublic_url https://"), "no public_url")
 	want(strings.Contains(caddyfile, "tls_trust_pool") == (mounts["authorities"] != ""), "authorities that are nowhere")
-	want(*o.deployment.Spec.Replicas == 1 || strings.Contains(caddyfile, "\n\t\t\tshared redis "), "replicas that share nothing")
+	want(!o.several() || strings.Contains(caddyfile, "\n\t\t\tshared redis "), "replicas that share nothing")
+	want(o.several() == (o.disruption != nil), "a budget that keeps a node from being emptied, or none")
+	if scaler := o.scaler; scaler != nil {
+		to := scaler.Spec.ScaleTargetRef
+		want(to.APIVersion == "apps/v1" && to.Kind == "Deployment" && to.Name == o.deployment.Name, "the HorizontalPodAutoscaler is for something else")
+		want(o.deployment.Spec.Replicas == nil, "each upgrade undoes the HorizontalPodAutoscaler")
+	}
 
 	// Life and end.
 	for _, probe := range []*corev1.Probe{gate.ReadinessProbe, gate.LivenessProbe} {
@@ -359,6 +403,9 @@ func TestDockerfile(t *testing.T) {
 		"a secret of the image":  {"EXPOSE", "ENV CLIENT_SECRET=x\nEXPOSE"},
 		"data in the root":       {"XDG_DATA_HOME=/data", "XDG_DATA_HOME=/"},
 		"a Caddyfile elsewhere":  {"/etc/gatehouse/Caddyfile", "/etc/caddy/Caddyfile"},
+		"data that is root's":    {"--chown=65532:65532 ", ""},
+		"data of everybody":      {"mkdir -m 0700", "mkdir"},
+		"modules with sources":   {"COPY go.mod go.sum ./", "COPY . ."},
 		"a package of elsewhere": {"./cmd/gatehouse", "./cmd/demo"},
 	} {
 		changed := strings.Replace(text, broken[0], broken[1], 1)
@@ -426,9 +473,13 @@ func checkImage(text string) (problems []string) {
 	want(err == nil && version != nil && slices.Contains(all, "ARG GO_IMAGE=golang:"+string(version[1])), "the Go of the build is not that of go.mod, or of a registry by name")
 	want(slices.Equal(stages, []string{"FROM ${GO_IMAGE} AS build", "FROM scratch"}), "the last stage is not from scratch")
 	want(slices.Contains(all, `RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/gatehouse ./cmd/gatehouse`), "not a static binary of cmd/gatehouse")
+	want(slices.Contains(all, "RUN mkdir -m 0700 /out/data"), "no /data that is the user's")
+	sources := slices.Index(all, "COPY . .")
+	want(sources > slices.Index(all, "RUN go mod download") && slices.Index(all, "COPY go.mod go.sum ./") == slices.Index(all, "RUN go mod download")-1, "each change of the sources downloads the modules again")
 	want(slices.Equal(stage, []string{
 		"COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt",
 		"COPY --from=build /out/gatehouse /gatehouse",
+		"COPY --from=build --chown=65532:65532 /out/data /data",
 		"ENV HOME=/data XDG_DATA_HOME=/data XDG_CONFIG_HOME=/data",
 		"USER 65532:65532",
 		"EXPOSE 8080",

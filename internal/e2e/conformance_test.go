@@ -25,6 +25,8 @@ type module struct {
 	name   string
 	words  string                                         // of the provider in the Caddyfile, besides the plan's
 	gate   string                                         // words of the site
+	quiet  bool                                           // userinfo is not asked
+	opened func(*rp)                                      // opens the site and looks at it, in place of a sign-in
 	behave func(op *testop.Provider, b *testop.Behaviour) // what the provider does wrong, or oddly
 	status int                                            // of the page on which the sign-in ends; 0 = at the application
 	reason string
@@ -62,7 +64,7 @@ const conformance = `{
 			client_secret {$CLIENT_SECRET}
 			client_auth   client_secret_basic
 			scopes        openid profile email
-			userinfo      required
+			userinfo      {$USERINFO}
 			user_claim    preferred_username
 			{$PLAN}
 		}
@@ -95,7 +97,11 @@ func asTheSuite(b *testop.Behaviour) {
 // gives out has any characters.
 func start(t *testing.T, words string, m module) *rp {
 	t.Helper()
-	caddyfile := strings.NewReplacer("{$PLAN}", words+"\n\t\t\t"+m.words, "{$GATE}", m.gate).Replace(conformance)
+	userinfo := "required"
+	if m.quiet {
+		userinfo = "off"
+	}
+	caddyfile := strings.NewReplacer("{$PLAN}", words+"\n\t\t\t"+m.words, "{$GATE}", m.gate, "{$USERINFO}", userinfo).Replace(conformance)
 	s := StartSite(t, caddyfile, func(p *testop.Provider) { p.Path, p.ClientID = "/test/a/gatehouse/", `client"&{[?:+%` })
 	s.OP.Set(func(b *testop.Behaviour) {
 		asTheSuite(b)
@@ -217,6 +223,10 @@ func (m module) run(t *testing.T, words string) {
 		time.Sleep(100 * time.Millisecond)
 		r.wantTrace(r.trace)
 	}()
+	if m.opened != nil {
+		m.opened(r)
+		return
+	}
 	page := r.signIn(r.browser)
 	formPost := strings.Contains(words+m.words, "form_post")
 	r.wantClean(page, formPost)
@@ -338,9 +348,18 @@ var sigNone = module{
 
 // config is oidcc-client-config-certification-test-plan.
 var config = []module{
-	{name: "oidcc-client-test-discovery-openid-config"},
-	{name: "oidcc-client-test-discovery-jwks-uri-keys", behave: func(op *testop.Provider, b *testop.Behaviour) {
-		b.Discovery["jwks_uri"] = op.URL(testop.JWKS) + "/zIGevcwGIy"
+	// The suite ends these two as soon as it was asked for what they are about, and holds every request after that against the
+	// client: the browser stays here in the one, and userinfo is off in the other.
+	{name: "oidcc-client-test-discovery-openid-config", opened: func(r *rp) {
+		page := r.browser.Step(r.at + "/oauth2/login")
+		if location := page.Header.Get("Location"); page.Status != http.StatusSeeOther || !strings.HasPrefix(location, r.OP.URL(testop.Authorization)+"?") {
+			r.t.Errorf("the sign-in begins with %d %s", page.Status, location)
+		}
+		r.wantTrace("discovery")
+	}},
+	{name: "oidcc-client-test-discovery-jwks-uri-keys", quiet: true, trace: refusedToken, behave: func(op *testop.Provider, b *testop.Behaviour) {
+		b.Discovery["jwks_uri"], b.ThinIDToken = op.URL(testop.JWKS)+"/zIGevcwGIy", false
+		b.IDToken = testop.Edit{"email_verified": false}
 	}, after: func(r *rp) {
 		if path := r.OP.Requests(testop.JWKS)[0].URL.Path; !strings.HasSuffix(path, "/jwks/zIGevcwGIy") {
 			r.t.Errorf("the keys were fetched from %s", path)
