@@ -35,7 +35,7 @@ var replacingHeaders = []string{"X-Original-Url", "X-Rewrite-Url", "X-Script-Nam
 // variable of is one name (SEC-20).
 type nameSet struct {
 	folded map[string]struct{}
-	first  [256]bool // how they begin: most headers of a request begin otherwise
+	begins [256]uint32 // with which two letters, most headers of a request with others
 }
 
 func newNameSet(names ...[]string) *nameSet {
@@ -50,15 +50,18 @@ func newNameSet(names ...[]string) *nameSet {
 
 func (s *nameSet) add(folded string) {
 	s.folded[folded] = struct{}{}
-	if folded != "" {
-		s.first[folded[0]] = true
+	switch {
+	case len(folded) > 1:
+		s.begins[folded[0]] |= 1 << (folded[1] & 31)
+	case len(folded) == 1:
+		s.begins[folded[0]] = ^uint32(0)
 	}
 }
 
 // has reports whether a name is one of the set, however it is spelt.
 func (s *nameSet) has(name string) bool {
 	var buffer [64]byte
-	if folded := fold(buffer[:0], name[:min(len(name), 1)]); len(folded) == 1 && !s.first[folded[0]] {
+	if begin := fold(buffer[:0], name[:min(len(name), 3)]); len(begin) > 1 && s.begins[begin[0]]&(1<<(begin[1]&31)) == 0 {
 		return false
 	}
 	_, found := s.folded[string(fold(buffer[:0], name))]
