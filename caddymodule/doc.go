@@ -28,11 +28,11 @@
 //	the request itself     request.go (origin, target), readings.go (what its path may mean)
 //	reasons and statuses   error.go
 //	configuration          config.go (JSON), caddyfile*.go (the grammar)
-//	  of a provider        provision.go, preset.go, network.go, clientkeys.go, fapi.go
+//	  of a provider        provision.go, preset.go, network.go, clientkeys.go, assertionfile.go, fapi.go
 //	  of a site            gateprovision.go, valuelist.go, hosts.go, behind.go
 //	  of sessions          app.go, configuredkeys.go, replicas.go, redis.go
 //	signing in             attempt.go, initiate.go, loop.go; endpoints login and callback
-//	signing out            logout.go, backchannel.go, frontchannel.go
+//	signing out            logout.go, backchannel.go, frontchannel.go; by an administrator, endsessions.go
 //	access tokens          bearerissuer.go, challenge.go, resource.go, tokenstreams.go
 //	for other proxies      forwardauth.go, forwardmore.go; the matcher for later handlers, matcher.go
 //	to the upstream        transport.go (proofs of possession)

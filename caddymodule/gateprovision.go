@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -344,4 +345,20 @@ func (g *Gate) provisionPages(caddy.Context) error {
 	var err error
 	g.pages, err = newPages(g.Pages)
 	return err
+}
+
+// siteURL checks an URL that is ours to send browsers to.
+func siteURL(word, raw string) (string, error) {
+	value, err := resolve(word, raw)
+	if err != nil {
+		return "", err
+	}
+	u, err := url.Parse(value)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", word, err)
+	}
+	if _, valid := makeOrigin(u.Scheme, u.Host); !valid || u.User != nil {
+		return "", fmt.Errorf("%s: %q is no URL with scheme and host", word, value)
+	}
+	return value, nil
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -382,20 +381,4 @@ func (c *SessionConfig) settings() (session.Config, error) {
 		return config, fmt.Errorf("session: cookie_same_site: %q is none of lax, strict, none", c.CookieSameSite)
 	}
 	return config, config.Cookie.Check()
-}
-
-// siteURL checks an URL that is ours to send browsers to.
-func siteURL(word, raw string) (string, error) {
-	value, err := resolve(word, raw)
-	if err != nil {
-		return "", err
-	}
-	u, err := url.Parse(value)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", word, err)
-	}
-	if _, valid := makeOrigin(u.Scheme, u.Host); !valid || u.User != nil {
-		return "", fmt.Errorf("%s: %q is no URL with scheme and host", word, value)
-	}
-	return value, nil
 }

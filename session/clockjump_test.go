@@ -19,7 +19,7 @@ func jumpingGate(t *testing.T, j Journal) (g *gate, set func(time.Duration)) {
 	t.Helper()
 	var by time.Duration
 	now := func() time.Time { return jumped(time.Now(), by) }
-	if got := now().Sub(time.Now()).Round(time.Second); got != 0 {
+	if got := time.Until(now()).Round(time.Second); got != 0 {
 		t.Fatalf("the clock that cannot be set is off by %s", got)
 	}
 	g = newGate(t, func(c *Config) { c.Now, c.State = now, NewState(j, now) })
@@ -77,6 +77,7 @@ func TestClockJumps(t *testing.T) {
 	set(0)
 
 	// One that starts while the clock is ahead, which is set back afterwards.
+	g.state.AwaitUpdates(t.Context())
 	g2, set := jumpingGate(t, j)
 	g2.keys.ring = g.keys.ring
 	set(20 * time.Hour)

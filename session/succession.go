@@ -76,21 +76,27 @@ func (s *succession) record(v *version, now time.Time) {
 }
 
 // show notes that a browser has v, and tells whether that is news. So this process
-// learns, too, that the older ones are superseded.
+// learns, too, that the older ones are superseded. It is none if v was itself superseded
+// while its request was under way.
 func (s *succession) show(v *version, now time.Time) bool {
 	newest, found, _ := s.newest.get(v.session.ID, now)
 	if found && newest.value.shown && newest.value.generation == v.session.Generation {
 		return false
 	}
 	s.remember(recent{v, now}, now)
+	news := true
 	_ = s.newest.put(v.session.ID, now, func(old entry[known], found bool, _ time.Time) (entry[known], error) {
+		if found && old.value.generation > v.session.Generation {
+			news = false
+			return old, nil
+		}
 		at := now
 		if found && old.value.generation == v.session.Generation {
 			at = old.at
 		}
 		return entry[known]{value: known{v.session.Generation, true, old.value.kept}, at: at, until: v.session.Expires}, nil
 	})
-	return true
+	return news
 }
 
 // remember keeps a version, unless a newer one is kept, or the same since earlier.

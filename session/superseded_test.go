@@ -112,3 +112,24 @@ func TestSupersededWhileTheJournalIsAway(t *testing.T) {
 		}
 	})
 }
+
+// Two requests race: one has been given the generation that was the newest, and notes that it was shown only when a
+// newer one is there. The older one does not become good again.
+func TestShowingTakesNothingBack(t *testing.T) {
+	s, now := newSuccession(), time.Now()
+	of := func(generation uint64) *version {
+		return &version{session: &Session{ID: ID{1}, Generation: generation, Expires: now.Add(time.Hour)}}
+	}
+	s.record(of(2), now)
+	s.record(of(3), now)
+	if s.show(of(2), now) {
+		t.Error("what was superseded meanwhile is news")
+	}
+	if !s.show(of(3), now) {
+		t.Error("the newest was shown, and that is no news")
+	}
+	s.show(of(2), now)
+	if _, err := s.current(of(2), now.Add(grace)); !errors.Is(err, ErrSuperseded) {
+		t.Errorf("an older generation: %v", err)
+	}
+}

@@ -151,6 +151,7 @@ func TestJournalWhileTheClockIsAhead(t *testing.T) {
 	for _, ahead := range []time.Duration{20 * time.Hour, 0} {
 		c.advance(ahead)
 		j := NewJournal(storage, zap.NewNop(), c.Now)
+		j.swept = c.Now() // List begins no sweep beside the one below
 		if all, err := j.List(t.Context()); err != nil || len(all) != 1 || all[0] != kept {
 			t.Fatalf("with a clock that is %s ahead: %v, %v", ahead, all, err)
 		}
