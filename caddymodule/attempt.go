@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
-	"github.com/gatehouse-auth/gatehouse/internal/seal"
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
@@ -55,9 +54,10 @@ func (g *Gate) takeAttempt(w http.ResponseWriter, r *http.Request, v *visit, sta
 // useAttempt opens a sealed attempt and notes that it was used.
 func (g *Gate) useAttempt(r *http.Request, v *visit, state, sealed string) (*authflow.Attempt, error) {
 	encoded, err := g.unseal(r, v.attemptPurpose(state), sealed)
-	unknownKey, isUnknownKey := errors.AsType[*seal.UnknownKeyError](err)
 	switch {
-	case isUnknownKey && unknownKey.Newer, errors.Is(err, session.ErrUnavailable):
+	case sealedElsewhere(err):
+		return nil, keysNotShared(err)
+	case errors.Is(err, session.ErrUnavailable):
 		return nil, sessionProblem(err)
 	case err != nil:
 		return nil, authflow.NewError(authflow.ReasonStateUnknown, err)
@@ -98,8 +98,8 @@ func (g *Gate) carry(r *http.Request, v *visit) []byte {
 	if live, err := v.load(r); err == nil {
 		c.session = live.Session().ID
 	}
-	if at := g.finishedBefore(r, v).At; len(at) > 0 {
-		c.finished = at[len(at)-1]
+	if mark, err := g.finishedBefore(r, v); err == nil && len(mark.At) > 0 {
+		c.finished = mark.At[len(mark.At)-1]
 	}
 	encoded := append([]byte{byte(carriedBytes)}, c.session[:]...)
 	return binary.BigEndian.AppendUint64(encoded, uint64(c.finished))

@@ -109,6 +109,19 @@ func asProblem(err error) *authflow.Error {
 	return problem(authflow.Internal, ReasonInternal, "Something went wrong here.", err)
 }
 
+// keysNotShared says that what a browser brought was sealed by another server just now.
+func keysNotShared(err error) *authflow.Error {
+	return problem(authflow.Unavailable, ReasonKeysNotShared,
+		"Your sign-in was at another copy of this service, which does not share its keys with this one.", err)
+}
+
+// sealedElsewhere reports that what lives for minutes was sealed with a key that this
+// server does not have, and that it cannot have retired before.
+func sealedElsewhere(err error) bool {
+	unknown, is := errors.AsType[*seal.UnknownKeyError](err)
+	return is && unknown.MayBeNewer()
+}
+
 // sessionProblem gives an error of package session its reason and its public sentence.
 func sessionProblem(err error) *authflow.Error {
 	unknownKey, isUnknownKey := errors.AsType[*seal.UnknownKeyError](err)
@@ -122,8 +135,7 @@ func sessionProblem(err error) *authflow.Error {
 	case errors.Is(err, session.ErrRevoked), errors.Is(err, session.ErrSuperseded):
 		return problem(authflow.NoLogin, ReasonSessionEnded, "Your session was ended. Please sign in again.", err)
 	case isUnknownKey && unknownKey.Newer:
-		return problem(authflow.Unavailable, ReasonKeysNotShared,
-			"Your session was made by another copy of this service, which does not share its keys with this one.", err)
+		return keysNotShared(err)
 	case errors.Is(err, session.ErrUnreadable), isUnknownKey:
 		return problem(authflow.NoLogin, ReasonSessionUnread, "Please sign in.", err)
 	case errors.Is(err, session.ErrTooLarge):

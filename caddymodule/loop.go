@@ -24,7 +24,7 @@ type finished struct {
 
 // keepFinished marks a finished sign-in.
 func (g *Gate) keepFinished(w http.ResponseWriter, r *http.Request, v *visit) error {
-	mark := g.finishedBefore(r, v)
+	mark, _ := g.finishedBefore(r, v)
 	if len(mark.At) == 0 && v.carried.finished != 0 {
 		mark.At = []int64{v.carried.finished}
 	}
@@ -48,37 +48,44 @@ func (g *Gate) keepFinished(w http.ResponseWriter, r *http.Request, v *visit) er
 	return g.cookies.SetSmall(w, v.scope(), session.Finished, sealed, loopWindow)
 }
 
-// finishedBefore reads the mark; one that is unreadable is none.
-func (g *Gate) finishedBefore(r *http.Request, v *visit) finished {
-	var mark finished
+// finishedBefore reads the mark; one that is unreadable is none, with the reason.
+func (g *Gate) finishedBefore(r *http.Request, v *visit) (mark finished, err error) {
 	sealed, err := v.cookies.Small(v.scope(), session.Finished)
 	if err != nil {
-		return mark
+		return finished{}, err
 	}
 	encoded, err := v.gate.unseal(r, v.purpose(purposeFinished), sealed)
-	if err != nil || json.Unmarshal(encoded, &mark) != nil {
-		return finished{}
+	if err != nil {
+		return finished{}, err
 	}
-	return mark
+	if err := json.Unmarshal(encoded, &mark); err != nil {
+		return finished{}, err
+	}
+	return mark, nil
 }
 
 // looping stops a browser that has finished two sign-ins within a minute and
 // comes back without a session: a third would end the same way (P10). Attempts
-// that were abandoned do not count (P38).
+// that were abandoned do not count (P38). One that has just finished a sign-in at another
+// server, whose keys are others, would go round between the two.
 func (g *Gate) looping(r *http.Request, v *visit) error {
-	mark := g.finishedBefore(r, v)
+	mark, unreadable := g.finishedBefore(r, v)
 	recent := 0
 	for _, at := range mark.At {
 		if age := g.now().Sub(time.Unix(at, 0)); age >= 0 && age < loopWindow {
 			recent++
 		}
 	}
-	if recent < 2 {
+	elsewhere := sealedElsewhere(unreadable)
+	if recent < 2 && !elsewhere {
 		return nil
 	}
 	_, err := v.load(r)
-	if err == nil {
+	switch {
+	case err == nil, elsewhere && !sealedElsewhere(err):
 		return nil
+	case elsewhere:
+		return keysNotShared(err)
 	}
 	return problem(authflow.BadRequest, ReasonLoginLoop,
 		"You have signed in, and your browser did not bring the session back. "+g.loopCause(v, mark, err),

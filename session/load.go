@@ -98,11 +98,7 @@ func (m *Manager) ring(ctx context.Context) (*seal.Ring, error) {
 // were read.
 func maybeNewKey(err error) bool {
 	unknown, ok := errors.AsType[*seal.UnknownKeyError](err)
-	if !ok {
-		return false
-	}
-	_, timed := seal.KeyTime(unknown.ID)
-	return unknown.Newer || !timed
+	return ok && unknown.MayBeNewer()
 }
 
 func fromNewerKey(err error) bool {

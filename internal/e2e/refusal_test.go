@@ -1,7 +1,9 @@
 package e2e_test
 
 import (
+	"bytes"
 	"crypto/rand"
+	"encoding/base64"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -215,6 +217,36 @@ func TestKeysNotShared(t *testing.T) {
 		t.Fatalf("the button does not drop the cookie: %d %s", page.Status, brief(page))
 	}
 	seen(t, b.Navigate(first.HTTP()+"/"))
+}
+
+// Two replicas with `keys` of their own, which tell no time, do not send the browser round in circles either (P10): what
+// only lives for minutes and opens here with no key was sealed by another.
+func TestConfiguredKeysNotShared(t *testing.T) {
+	t.Parallel()
+	of := func(secret byte) string {
+		return strings.Replace(oneSite, "{$PROVIDER}", "{$PROVIDER}\n\t\tsession {\n\t\t\tkeys "+
+			base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{secret}, 32))+"\n\t\t}", 1)
+	}
+	first := StartSite(t, of(1))
+	second := &Site{OP: first.OP, App: first.App, t: t}
+	second.Caddy = StartCaddy(t, second.fill(of(2)))
+	b := NewBrowser(t)
+	seen(t, b.Navigate(first.HTTP()+"/"))
+
+	page := b.Navigate(second.HTTP() + "/") // cookies do not know ports
+	wantReason(t, page, http.StatusServiceUnavailable, "keys_not_shared")
+	second.WaitLog("keys_not_shared")
+	b.Submit(page, "logout", nil)
+	seen(t, b.Navigate(second.HTTP()+"/"))
+
+	fresh := NewBrowser(t)
+	answer := fresh.Step(fresh.Step(first.HTTP() + "/").Header.Get("Location")).Header.Get("Location")
+	if !strings.HasPrefix(answer, first.HTTP()+"/oauth2/callback?") {
+		t.Fatalf("the provider sends to %s", answer)
+	}
+	page = fresh.Navigate(second.HTTP() + strings.TrimPrefix(answer, first.HTTP()))
+	wantReason(t, page, http.StatusServiceUnavailable, "keys_not_shared")
+	seen(t, fresh.Navigate(first.HTTP()+"/"))
 }
 
 // Keys that cannot be read are an error, for sign-ins and for sessions, and never a new ring in silence.

@@ -60,6 +60,13 @@ type UnknownKeyError struct {
 	Newer bool
 }
 
+// MayBeNewer reports that the key may be one that another ring has just begun to use: the
+// ID tells no time, or one that is [UnknownKeyError.Newer].
+func (e *UnknownKeyError) MayBeNewer() bool {
+	_, timed := KeyTime(e.ID)
+	return e.Newer || !timed
+}
+
 // Error names the unknown key.
 func (e *UnknownKeyError) Error() string { return "seal: unknown key " + e.ID }
 
