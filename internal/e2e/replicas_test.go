@@ -228,7 +228,7 @@ func TestRedisIsNotThereAtStart(t *testing.T) {
 	caddyfile = strings.Replace(caddyfile, "reverse_proxy {$APP}", "reverse_proxy {$APP} {\n\t\ttransport http {\n\t\t\tkeepalive off\n\t\t}\n\t}", 1)
 	s := &Site{OP: testop.Start(t), App: StartApplication(t), t: t}
 	s.Caddy = StartCaddy(t, s.fill(caddyfile), "REDIS="+server.Addr, "REDIS_PASSWORD=s3cr3t-of-redis")
-	s.WaitLog("nobody can sign in until it is")
+	s.WaitLog("nobody can sign in until it does")
 	b := NewBrowser(t)
 	seen(t, b.Navigate(s.HTTP()+"/public/x"))
 	if page := b.Navigate(s.HTTP() + "/"); page.Status != http.StatusServiceUnavailable || page.Header.Get("Retry-After") == "" {
