@@ -6,6 +6,7 @@
 package e2e_test
 
 import (
+	"flag"
 	"io"
 	"os"
 	"path/filepath"
@@ -30,6 +31,12 @@ func TestMain(m *testing.M) {
 		os.Args[0] = "caddy"
 		caddycmd.Main()
 		return
+	}
+	// Most tests here wait for other processes, so more of them run at once than there are cores: as many as in .ci/run.
+	// With two at a time a slow machine would not end within the ten minutes that `go test` gives a package.
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
+		_ = parallel.Value.Set("6")
 	}
 	code := m.Run()
 	removeNodeProvider()
