@@ -1,10 +1,6 @@
 package authflow_test
 
 import (
-	"html"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -54,30 +50,8 @@ func TestJWTResponse(t *testing.T) {
 
 // TestJWTResponseByForm: JARM 2.3.3.
 func TestJWTResponseByForm(t *testing.T) {
-	s := newRP(t, func(cfg *authflow.Config) { cfg.ResponseMode = "form_post.jwt" })
-	if !s.client.FormPost() {
-		t.Error("a form is taken for a query")
-	}
-	attempt, location, err := s.client.Begin(t.Context(), authflow.AuthorizationRequest{RedirectURI: redirectURI, LoginHint: "bob"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := http.Get(location)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	_, token, _ := strings.Cut(string(must(io.ReadAll(answer.Body))), `name="response" value="`)
-	token, _, _ = strings.Cut(token, `"`)
-	callback := httptest.NewRequest(http.MethodPost, redirectURI, strings.NewReader(url.Values{"response": {html.UnescapeString(token)}}.Encode()))
-	callback.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	response, err := authflow.ParseAuthorizationResponse(callback)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if grant, err := s.client.Finish(t.Context(), s.finish(attempt, response)); err != nil || grant.Subject != "sub-bob" {
-		t.Errorf("%v, %v", grant, err)
-	}
+	s, attempt, page := answeredByForm(t, "form_post.jwt")
+	wantFormFinished(t, s, attempt, url.Values{"response": {valueIn(page, "response")}})
 }
 
 // TestJWTResponseRefused holds each check of JARM 2.4. What is wrong with an answer that a browser brings is a bad request, and

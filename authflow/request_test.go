@@ -3,6 +3,7 @@ package authflow_test
 import (
 	"crypto/elliptic"
 	"errors"
+	"html"
 	"io"
 	"maps"
 	"net/http"
@@ -291,9 +292,10 @@ func TestRequestObject(t *testing.T) {
 	}
 }
 
-// OAuth 2.0 Form Post Response Mode 2.
-func TestFormPostEndToEnd(t *testing.T) {
-	s := newRP(t, func(cfg *authflow.Config) { cfg.ResponseMode = "form_post" })
+// answeredByForm begins an attempt in a mode that answers by a form, and returns the page with that form.
+func answeredByForm(t *testing.T, mode string) (s rp, attempt *authflow.Attempt, page string) {
+	t.Helper()
+	s = newRP(t, func(cfg *authflow.Config) { cfg.ResponseMode = mode })
 	if !s.client.FormPost() {
 		t.Error("FormPost is false")
 	}
@@ -306,15 +308,20 @@ func TestFormPostEndToEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	page := string(must(io.ReadAll(answer.Body)))
-	if !strings.Contains(page, `action="`+redirectURI+`"`) {
-		t.Fatalf("no form for us: %s", page)
-	}
-	_, code, _ := strings.Cut(page, `name="code" value="`)
-	code, _, _ = strings.Cut(code, `"`)
-	callback := httptest.NewRequest(http.MethodPost, redirectURI, strings.NewReader(url.Values{
-		"state": {attempt.State}, "code": {code}, "iss": {s.p.Issuer()},
-	}.Encode()))
+	return s, attempt, string(must(io.ReadAll(answer.Body)))
+}
+
+// valueIn returns the value of a field of the form.
+func valueIn(page, field string) string {
+	_, value, _ := strings.Cut(page, `name="`+field+`" value="`)
+	value, _, _ = strings.Cut(value, `"`)
+	return html.UnescapeString(value)
+}
+
+// wantFormFinished sends the form's values to the redirect URI, and has the sign-in finished by them.
+func wantFormFinished(t *testing.T, s rp, attempt *authflow.Attempt, values url.Values) {
+	t.Helper()
+	callback := httptest.NewRequest(http.MethodPost, redirectURI, strings.NewReader(values.Encode()))
 	callback.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	response, err := authflow.ParseAuthorizationResponse(callback)
 	if err != nil {
@@ -323,4 +330,13 @@ func TestFormPostEndToEnd(t *testing.T) {
 	if grant, err := s.client.Finish(t.Context(), s.finish(attempt, response)); err != nil || grant.Subject != "sub-bob" {
 		t.Errorf("%v, %v", grant, err)
 	}
+}
+
+// OAuth 2.0 Form Post Response Mode 2.
+func TestFormPostEndToEnd(t *testing.T) {
+	s, attempt, page := answeredByForm(t, "form_post")
+	if !strings.Contains(page, `action="`+redirectURI+`"`) {
+		t.Fatalf("no form for us: %s", page)
+	}
+	wantFormFinished(t, s, attempt, url.Values{"state": {attempt.State}, "code": {valueIn(page, "code")}, "iss": {s.p.Issuer()}})
 }

@@ -34,13 +34,10 @@ The endpoint is found as by "reload": --address, or what the configuration
 says, or the default address.
 `,
 		Flags: func() *flags.FlagSet {
-			set := flags.NewFlagSet("sessions", flags.ExitOnError)
+			set := adminFlags("sessions")
 			set.String("issuer", "", "The issuer at which somebody has signed in, as the configuration has it")
 			set.String("sub", "", "The subject whose sessions end")
 			set.String("sid", "", "The session at the provider")
-			set.String("address", "", "The address of the admin endpoint")
-			set.String("config", "", "A configuration that says where the admin endpoint is")
-			set.String("adapter", "", "The adapter of the configuration")
 			return set
 		}(),
 		Func: cmdSessions,

@@ -26,14 +26,8 @@ a new key every 30 days.
 The endpoint is found as by "reload": --address, or what the configuration
 says, or the default address.
 `,
-		Flags: func() *flags.FlagSet {
-			set := flags.NewFlagSet("keys", flags.ExitOnError)
-			set.String("address", "", "The address of the admin endpoint")
-			set.String("config", "", "A configuration that says where the admin endpoint is")
-			set.String("adapter", "", "The adapter of the configuration")
-			return set
-		}(),
-		Func: cmdKeys,
+		Flags: adminFlags("keys"),
+		Func:  cmdKeys,
 	})
 }
 
@@ -111,6 +105,15 @@ func cmdKeys(fl caddycmd.Flags) (int, error) {
 		fmt.Println("sealing with key", id)
 	}
 	return caddy.ExitCodeSuccess, nil
+}
+
+// adminFlags are the flags by which [adminAddress] finds the admin endpoint.
+func adminFlags(command string) *flags.FlagSet {
+	set := flags.NewFlagSet(command, flags.ExitOnError)
+	set.String("address", "", "The address of the admin endpoint")
+	set.String("config", "", "A configuration that says where the admin endpoint is")
+	set.String("adapter", "", "The adapter of the configuration")
+	return set
 }
 
 // adminAddress finds the admin endpoint of the running server.

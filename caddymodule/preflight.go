@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 )
 
@@ -31,27 +30,15 @@ func isPreflight(r *http.Request) bool {
 		return false
 	}
 	for name := range r.Header {
-		if notOfPreflights[string(fold(nil, name))] || namesMethodHeader(name) {
+		if notOfPreflights[string(fold(nil, name))] {
 			return false
 		}
 	}
-	return !namesMethod(r.URL) && !namesMethod(originalURL(r))
+	return len(otherMethods(r)) == 0
 }
 
-// namesMethod reports a query with the parameter _method, which some applications read
-// as X-HTTP-Method-Override; PHP takes a dot in a name for an underscore.
-func namesMethod(u *url.URL) bool {
-	if u.RawQuery == "" {
-		return false
-	}
-	for name := range u.Query() {
-		if isMethodParameter(name) {
-			return true
-		}
-	}
-	return false
-}
-
+// isMethodParameter reports the parameter _method, which some applications read as
+// X-HTTP-Method-Override; PHP takes a dot in a name for an underscore.
 func isMethodParameter(name string) bool {
 	return strings.EqualFold(strings.ReplaceAll(name, ".", "_"), "_method")
 }

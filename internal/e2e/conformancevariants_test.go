@@ -55,13 +55,8 @@ func (v variant) behave(op *testop.Provider, b *testop.Behaviour) {
 // Caddy serves all, each at a site of its own.
 func TestConformanceVariants(t *testing.T) {
 	t.Parallel()
-	certificate, key := writeCertificate(t, t.TempDir())
-	serverCertificate, serverKey := writeCertificate(t, t.TempDir())
-	ours, errOurs := tls.LoadX509KeyPair(certificate, key)
-	server, errServer := tls.LoadX509KeyPair(serverCertificate, serverKey)
-	if errOurs != nil || errServer != nil {
-		t.Fatal(errOurs, errServer)
-	}
+	certificate, key, ours := loadCertificate(t)
+	_, _, server := loadCertificate(t)
 	signing := filepath.Join(t.TempDir(), "key.pem")
 	writeKey(t, signing)
 	var sites strings.Builder

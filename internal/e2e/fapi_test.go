@@ -297,16 +297,22 @@ func (p fapiPlan) asFAPI(op *testop.Provider, b *testop.Behaviour) {
 	p.behave(op, b)
 }
 
+// loadCertificate makes a certificate with its key, as files and loaded.
+func loadCertificate(t *testing.T) (certificate, key string, pair tls.Certificate) {
+	t.Helper()
+	certificate, key = writeCertificate(t, t.TempDir())
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate, key, pair
+}
+
 // start runs the relying parties of a plan's modules: one process, and for each a site, a provider and a browser.
 func (p fapiPlan) start(t *testing.T) []*rp {
 	t.Helper()
-	certificate, key := writeCertificate(t, t.TempDir())
-	serverCertificate, serverKey := writeCertificate(t, t.TempDir())
-	ours, errOurs := tls.LoadX509KeyPair(certificate, key)
-	server, errServer := tls.LoadX509KeyPair(serverCertificate, serverKey)
-	if errOurs != nil || errServer != nil {
-		t.Fatal(errOurs, errServer)
-	}
+	certificate, key, ours := loadCertificate(t)
+	_, _, server := loadCertificate(t)
 	signing := filepath.Join(t.TempDir(), "key.pem")
 	writeKey(t, signing)
 	fill := strings.NewReplacer("{$OURS}", certificate+" "+key, "{$CA}", writeAuthority(t), "{$SIGNING}", signing)
