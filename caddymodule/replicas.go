@@ -140,10 +140,10 @@ func (a *App) acquireReplicas(source SessionStore) (*replicas, error) {
 // firstAnswer is how long a store may take, at the start, to answer once.
 const firstAnswer = 5 * time.Second
 
-// saySilent logs, at the start, which stores do not answer: otherwise a wrong address or
+// warnOfSilentStores logs, at the start, which stores do not answer: otherwise a wrong address or
 // a wrong password would show only when somebody has signed in at the provider. The
 // start does not wait for the answer.
-func (a *App) saySilent() {
+func (a *App) warnOfSilentStores() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for r := range a.replicas {
@@ -157,9 +157,9 @@ func (a *App) saySilent() {
 	}
 }
 
-// sayAlone logs, at the start, what several servers of one site would not share, since a
+// logNotShared logs, at the start, what several servers of one site would not share, since a
 // server cannot see whether there are others.
-func (a *App) sayAlone() {
+func (a *App) logNotShared() {
 	if !a.alone.Load() {
 		return
 	}
