@@ -9,6 +9,14 @@ import (
 	"time"
 )
 
+// How long what was found out about a token is kept at most. A JWT is as good as the
+// keys that it was verified with; a lookup as good as the provider's memory.
+const (
+	verifiedFor     = 5 * time.Minute
+	introspectedFor = 30 * time.Second
+	inactiveFor     = 5 * time.Second
+)
+
 // maxKeptBytes bounds each generation of a tokenCache by what the kept tokens'
 // texts and claims may hold, in bytes.
 const maxKeptBytes = 16 << 20

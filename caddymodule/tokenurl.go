@@ -282,7 +282,7 @@ func (v *visit) bringsOwn() bool {
 	}
 	if !b.sorted {
 		server := authflow.AuthorizationServer{Issuer: v.origin.String(), Known: g.issued}
-		b.sorted, b.isOwn = true, len(g.bearer.issuers) == 0 || !g.bearer.server.Knows(b.raw) && server.Issued(b.raw, g.now())
+		b.sorted, b.isOwn = true, len(g.bearer.issuers) == 0 || !g.bearer.server.Knows(b.raw) && server.MayHaveIssued(b.raw, g.now())
 	}
 	return b.isOwn
 }
