@@ -11,9 +11,15 @@ var notOfPreflights = map[string]bool{
 	"authorization": true, "cookie": true, "proxyauthorization": true, "upgrade": true,
 }
 
-// methodOverrides are the headers by which an application takes another method for the
-// request's.
-var methodOverrides = newNameSet([]string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"})
+// methodOverrides are those by which an application takes another method for the
+// request's, folded.
+var methodOverrides = map[string]bool{"xhttpmethodoverride": true, "xhttpmethod": true, "xmethodoverride": true}
+
+// namesMethodHeader reports one of them.
+func namesMethodHeader(name string) bool {
+	var buffer [64]byte
+	return len(name) >= len("xhttpmethod") && methodOverrides[string(fold(buffer[:0], name))]
+}
 
 // isPreflight reports what a browser asks before a request of another origin (Fetch
 // 3.3.6): it brings no credentials and no body, and is what the application answers

@@ -72,7 +72,7 @@ func readings(r *http.Request) ([]*http.Request, error) {
 func otherMethods(r *http.Request) []string {
 	var methods []string
 	for name, values := range r.Header {
-		if methodOverrides.has(name) {
+		if namesMethodHeader(name) {
 			for _, value := range values {
 				methods = append(methods, strings.ToUpper(strings.TrimSpace(value)))
 			}
