@@ -101,6 +101,8 @@ type brought struct {
 	token   *authflow.AccessToken // of a provider
 	caller  *caller
 	err     error
+
+	watch tokenWatch // once it has passed
 }
 
 // readToken finds the access token that a request brings: in its one Authorization

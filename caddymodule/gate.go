@@ -35,6 +35,7 @@ type Gate struct {
 	bearer          *bearer     // nil: no access tokens
 	users           *provider   // nil: no token URL of our own
 	issued          *authflow.IssuedTokens
+	tokenWatches    tokenWatches
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
 	keys            session.Keys
