@@ -140,10 +140,10 @@ func (a *App) acquireReplicas(source SessionStore) (*replicas, error) {
 // firstAnswer is how long a store may take, at the start, to answer once.
 const firstAnswer = 5 * time.Second
 
-// warnOfSilentStores logs, at the start, which stores do not answer: otherwise a wrong address or
+// saySilent logs, at the start, which stores do not answer: otherwise a wrong address or
 // a wrong password would show only when somebody has signed in at the provider. The
 // start does not wait for the answer.
-func (a *App) warnOfSilentStores() {
+func (a *App) saySilent() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for r := range a.replicas {
