@@ -196,7 +196,10 @@ func New(cfg Config) (*Client, error) {
 func (c *Client) prepare() {
 	cfg := c.cfg
 	c.introspections.running = make(chan struct{}, introspectionsAtOnce)
-	c.discovery = remote[metadata]{fetch: c.fetchMetadata, now: cfg.Now, maxAge: metadataMaxAge}
+	c.discovery = remote[metadata]{
+		fetch: c.fetchMetadata, now: cfg.Now, maxAge: metadataMaxAge,
+		bucket: bucket{size: 1, interval: doubtInterval},
+	}
 	c.keys = remote[[]publicKey]{
 		fetch: c.fetchKeys, now: cfg.Now, maxAge: keysMaxAge,
 		bucket: bucket{size: renewBurst, interval: renewInterval},
