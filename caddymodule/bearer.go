@@ -163,7 +163,7 @@ func (g *Gate) checkToken(r *http.Request, v *visit, needed stepUp) (identity, e
 		return identity{}, tokenProblem(authflow.NoLogin, authflow.ReasonAudMismatch, "invalid_token", fmt.Errorf("it is for %q, not for this path", v.brought.token.Audiences))
 	}
 	id := identity{session: who.session, provider: who.issuer, prefixed: len(v.gate.speakers) > 1}
-	if err := g.admit(r, id); err != nil {
+	if err := g.admitTo(v, r, id); err != nil {
 		return identity{}, g.scopeProblem(err, who)
 	}
 	if err := needed.check(who.session, g.now); err != nil {

@@ -48,6 +48,7 @@ type Gate struct {
 	names           *nameSet // every identity header
 	own             *nameSet // those that this gate sets
 	rulesMatch      bool     // some rule has a matcher of its own
+	lists           *followedLists
 	requires        []requirement
 	forwards        []ForwardConfig
 	publicOrigin    origin
@@ -247,7 +248,7 @@ func (g *Gate) checkSession(r *http.Request, v *visit, p *provider, needed stepU
 	}
 	s := v.live.Session()
 	who := identity{session: s, provider: p, prefixed: len(v.gate.speakers) > 1}
-	if err := g.admit(r, who); err != nil {
+	if err := g.admitTo(v, r, who); err != nil {
 		return identity{}, err
 	}
 	if err := needed.check(s, g.now); err != nil {

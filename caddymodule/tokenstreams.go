@@ -7,13 +7,12 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/gatehouse-auth/gatehouse/authflow"
 )
 
-// tokenWatchEvery is how often a request under way is judged by its access token: it
-// outlives that by no more, and the little that judging takes.
-const tokenWatchEvery = 2 * time.Second
+// watchEvery is how often a request under way is judged by its access token, and by lists
+// in files: it outlives what it was let pass by by no more, and the little that judging
+// takes.
+const watchEvery = 2 * time.Second
 
 // watch is a request under way, which is cut when what it was let pass by is over.
 type watch interface {
@@ -25,19 +24,36 @@ type watch interface {
 	Stop()
 }
 
-// watch begins to watch a request that was judged just now. The writes of answer, if it
-// is not nil, fail when the request is cut: for what does not look at its context.
-func (v *visit) watch(r *http.Request, answer http.ResponseWriter) watch {
-	if v.brought == nil {
-		return v.gate.sessions.Watch(r.Context(), v.live, answer)
+// watch begins to watch a request that a gate has judged just now: by the session or the
+// token, if no gate before has, and by the lists that the gate's rules read. The writes of
+// answer, if it is not nil, fail when the request is cut: for what does not look at its
+// context.
+func (v *visit) watch(g *Gate, r *http.Request, answer http.ResponseWriter) watch {
+	ctx := r.Context()
+	var by watch
+	if !v.watched {
+		v.watched = true
+		if v.brought == nil {
+			by = v.gate.sessions.Watch(ctx, v.live, answer)
+		} else {
+			by = watchBy(ctx, v, errTokenOver, answer)
+		}
+		ctx = by.Context()
 	}
-	return watchToken(r.Context(), v, answer)
+	if !v.standsOn(g) {
+		return by
+	}
+	rules := watchBy(ctx, v.standing, errRulesChanged, answer)
+	if by == nil {
+		return rules
+	}
+	return &watchedTwice{timedWatch: rules, outer: by}
 }
 
-// judgeToken tells whether the token of a request, which has passed, counts still: one
+// judge tells whether the token of a request, which has passed, counts still: one
 // of our own as at its next use, one of a provider by its times alone. Whether the
 // provider has ended it meanwhile is not asked.
-func (v *visit) judgeToken(ctx context.Context) error {
+func (v *visit) judge(ctx context.Context) error {
 	if !v.brought.isOwn {
 		return v.brought.token.CheckTime(v.gate.now())
 	}
@@ -45,47 +61,70 @@ func (v *visit) judgeToken(ctx context.Context) error {
 	return err
 }
 
-// tokenJudge tells whether a token counts still.
-type tokenJudge interface {
-	judgeToken(ctx context.Context) error
+// judge tells whether what a request was let pass by counts still.
+type judge interface {
+	judge(ctx context.Context) error
+}
+
+// watchedTwice is a request that is judged by its rules, within the watch of its session
+// or token.
+type watchedTwice struct {
+	*timedWatch
+	outer watch
+}
+
+// Cut implements watch.
+func (w *watchedTwice) Cut() error {
+	if cut := w.outer.Cut(); cut != nil {
+		return cut
+	}
+	return w.timedWatch.Cut()
+}
+
+// Stop implements watch.
+func (w *watchedTwice) Stop() {
+	w.timedWatch.Stop()
+	w.outer.Stop()
 }
 
 // errTokenOver is why a request was cut.
 var errTokenOver = errors.New("the access token of the request is over")
 
-// tokenWatch is one request with an access token under way.
-type tokenWatch struct {
+// timedWatch is one request under way that is judged for itself.
+type timedWatch struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	judge  tokenJudge
+	judge  judge
+	over   error // why it is cut
 	answer http.ResponseWriter
 
 	mu    sync.Mutex
 	timer *time.Timer
 }
 
-// watchToken watches a request by what tells whether its token counts still. One that
-// is over before it is judged for the first time has cost a timer.
-func watchToken(ctx context.Context, judge tokenJudge, answer http.ResponseWriter) *tokenWatch {
-	w := &tokenWatch{judge: judge, answer: answer}
+// watchBy watches a request by what tells whether it may go on, and cuts it with over
+// when it may not. One that is done before it is judged for the first time has cost a
+// timer.
+func watchBy(ctx context.Context, judge judge, over error, answer http.ResponseWriter) *timedWatch {
+	w := &timedWatch{judge: judge, over: over, answer: answer}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	w.arm()
 	return w
 }
 
 // Context implements watch.
-func (w *tokenWatch) Context() context.Context { return w.ctx }
+func (w *timedWatch) Context() context.Context { return w.ctx }
 
 // Cut implements watch.
-func (w *tokenWatch) Cut() error {
-	if cause := context.Cause(w.ctx); errors.Is(cause, errTokenOver) {
+func (w *timedWatch) Cut() error {
+	if cause := context.Cause(w.ctx); errors.Is(cause, w.over) {
 		return cause
 	}
 	return nil
 }
 
 // Stop implements watch.
-func (w *tokenWatch) Stop() {
+func (w *timedWatch) Stop() {
 	w.cancel(nil)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -93,29 +132,28 @@ func (w *tokenWatch) Stop() {
 }
 
 // arm has the request judged in a while, unless it is over.
-func (w *tokenWatch) arm() {
+func (w *timedWatch) arm() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.timer == nil || w.ctx.Err() == nil {
-		w.timer = time.AfterFunc(tokenWatchEvery, w.look)
+		w.timer = time.AfterFunc(watchEvery, w.look)
 	}
 }
 
 // look judges the request. Only what is known for sure cuts it: while keys or
 // revocations cannot be asked, it goes on.
-func (w *tokenWatch) look() {
-	ctx, cancel := context.WithTimeout(w.ctx, tokenWatchEvery)
+func (w *timedWatch) look() {
+	ctx, cancel := context.WithTimeout(w.ctx, watchEvery)
 	defer cancel()
-	err := w.judged(ctx)
-	if p := asProblem(err); err != nil && p.Kind == authflow.NoLogin {
-		w.cut(fmt.Errorf("%w: %w", errTokenOver, p))
+	if err := w.judged(ctx); isOver(err) {
+		w.cut(fmt.Errorf("%w: %w", w.over, err))
 		return
 	}
 	w.arm()
 }
 
 // cut ends the request, unless it is over.
-func (w *tokenWatch) cut(cause error) {
+func (w *timedWatch) cut(cause error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ctx.Err() != nil {
@@ -128,11 +166,11 @@ func (w *tokenWatch) cut(cause error) {
 }
 
 // judged turns a panic into an error: nobody else is there to recover it.
-func (w *tokenWatch) judged(ctx context.Context) (err error) {
+func (w *timedWatch) judged(ctx context.Context) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	return w.judge.judgeToken(ctx)
+	return w.judge.judge(ctx)
 }

@@ -14,7 +14,7 @@ import (
 
 type judgeFunc func(context.Context) error
 
-func (f judgeFunc) judgeToken(ctx context.Context) error { return f(ctx) }
+func (f judgeFunc) judge(ctx context.Context) error { return f(ctx) }
 
 // deadlines counts those that are set for the writes of an answer.
 type deadlines int
@@ -43,12 +43,12 @@ func TestTokenWatch(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var judged atomic.Int32
 				var told deadlines
-				w := watchToken(t.Context(), judgeFunc(func(ctx context.Context) error {
+				w := watchBy(t.Context(), judgeFunc(func(ctx context.Context) error {
 					if judged.Add(1) < 3 {
 						return nil
 					}
 					return tt.judge(ctx)
-				}), &told)
+				}), errTokenOver, &told)
 				time.Sleep(5 * time.Second)
 				if w.Context().Err() != nil {
 					t.Fatal("cut before its time")
@@ -83,7 +83,7 @@ func TestTokenWatchOfACancelledRequest(t *testing.T) {
 				cancel(errors.New("the browser has gone"))
 			}
 			var told deadlines
-			w := watchToken(ctx, judgeFunc(func(ctx context.Context) error { return ctx.Err() }), &told)
+			w := watchBy(ctx, judgeFunc(func(ctx context.Context) error { return ctx.Err() }), errTokenOver, &told)
 			cancel(errors.New("the browser has gone"))
 			time.Sleep(time.Minute)
 			if w.Cut() != nil || told != 0 {
@@ -98,6 +98,6 @@ func TestTokenWatchOfACancelledRequest(t *testing.T) {
 func BenchmarkTokenWatch(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		watchToken(b.Context(), judgeFunc(func(context.Context) error { return nil }), nil).Stop()
+		watchBy(b.Context(), judgeFunc(func(context.Context) error { return nil }), errTokenOver, nil).Stop()
 	}
 }
