@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatehouse-auth/gatehouse/authflow"
 	"github.com/gatehouse-auth/gatehouse/internal/follow"
 )
 
@@ -18,7 +17,8 @@ const listGrain = time.Second
 
 // followedLists are the files of values that the rules of a gate read.
 type followedLists struct {
-	files []*follow.File[valueList]
+	files   []*follow.File[valueList]
+	watches requestWatches // the requests that rules with them have let pass
 
 	mu      sync.Mutex
 	looked  time.Time
@@ -28,7 +28,7 @@ type followedLists struct {
 
 // followLists collects the files of rules, nil if they read none.
 func followLists(rules ...rule) *followedLists {
-	var lists followedLists
+	lists := followedLists{watches: requestWatches{over: errRulesChanged}}
 	for i := range rules {
 		for _, files := range rules[i].lists {
 			lists.files = append(lists.files, files...)
@@ -70,6 +70,9 @@ type standing struct {
 	who         identity
 	deny, allow []*rule
 	version     uint64 // of the lists with which they were judged last
+
+	watch  requestWatch
+	caller watch // by session or token; nil: a gate before began it
 }
 
 // admitTo judges an identity by the rules, and notes what the request stands on if it is
@@ -114,6 +117,37 @@ func (g *Gate) standingOf(r *http.Request, who identity) (*standing, error) {
 // standsOn reports that a file can change whether a gate lets the request pass.
 func (v *visit) standsOn(g *Gate) bool { return v.standing != nil && v.standing.gate == g }
 
+// watchRules begins to watch a request by the rules of a gate, and by its session or token
+// if no gate before has.
+func (v *visit) watchRules(g *Gate, r *http.Request, answer http.ResponseWriter) watch {
+	s, ctx := v.standing, r.Context()
+	if !v.watched {
+		s.caller = v.watchCaller(ctx, answer)
+		ctx = s.caller.Context()
+	}
+	g.lists.watches.begin(ctx, &s.watch, s, answer)
+	return s
+}
+
+// Context implements watch.
+func (s *standing) Context() context.Context { return s.watch.Context() }
+
+// Cut implements watch.
+func (s *standing) Cut() error {
+	if s.caller != nil && s.caller.Cut() != nil {
+		return s.caller.Cut()
+	}
+	return s.watch.Cut()
+}
+
+// Stop implements watch.
+func (s *standing) Stop() {
+	s.watch.Stop()
+	if s.caller != nil {
+		s.caller.Stop()
+	}
+}
+
 // judge tells whether the request may go on: why not, if a list has changed so that its
 // user does not pass any more. It is judged anew only after a change.
 func (s *standing) judge(context.Context) error {
@@ -138,9 +172,3 @@ func (s *standing) passes() bool {
 
 // errRulesChanged is why a request was cut.
 var errRulesChanged = errors.New("a list has changed, and the user of the request is denied")
-
-// isOver reports an error that says for sure that a request may not go on.
-func isOver(err error) bool {
-	kind := asProblem(err).Kind
-	return err != nil && (kind == authflow.NoLogin || kind == authflow.Denied)
-}

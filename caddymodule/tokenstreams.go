@@ -1,18 +1,21 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
 )
 
-// watchEvery is how often a request under way is judged by its access token, and by lists
-// in files: it outlives what it was let pass by by no more, and the little that judging
+// requestWatchEvery is how often a request under way is judged by its access token, or by
+// lists in files: it outlives what let it pass by no more, and the little that judging
 // takes.
-const watchEvery = 2 * time.Second
+const requestWatchEvery = 2 * time.Second
 
 // watch is a request under way, which is cut when what it was let pass by is over.
 type watch interface {
@@ -24,30 +27,25 @@ type watch interface {
 	Stop()
 }
 
-// watch begins to watch a request that a gate has judged just now: by the session or the
+// watch begins to watch a request that a gate has judged just now: by its session or
 // token, if no gate before has, and by the lists that the gate's rules read. The writes of
 // answer, if it is not nil, fail when the request is cut: for what does not look at its
 // context.
 func (v *visit) watch(g *Gate, r *http.Request, answer http.ResponseWriter) watch {
-	ctx := r.Context()
-	var by watch
-	if !v.watched {
-		v.watched = true
-		if v.brought == nil {
-			by = v.gate.sessions.Watch(ctx, v.live, answer)
-		} else {
-			by = watchBy(ctx, v, errTokenOver, answer)
-		}
-		ctx = by.Context()
+	if v.standsOn(g) {
+		return v.watchRules(g, r, answer)
 	}
-	if !v.standsOn(g) {
-		return by
+	return v.watchCaller(r.Context(), answer)
+}
+
+// watchCaller begins to watch a request by its session or token.
+func (v *visit) watchCaller(ctx context.Context, answer http.ResponseWriter) watch {
+	v.watched = true
+	if v.brought == nil {
+		return v.gate.sessions.Watch(ctx, v.live, answer)
 	}
-	rules := watchBy(ctx, v.standing, errRulesChanged, answer)
-	if by == nil {
-		return rules
-	}
-	return &watchedTwice{timedWatch: rules, outer: by}
+	v.gate.tokenWatches.begin(ctx, &v.brought.watch, v, answer)
+	return &v.brought.watch
 }
 
 // judge tells whether the token of a request, which has passed, counts still: one
@@ -61,99 +59,127 @@ func (v *visit) judge(ctx context.Context) error {
 	return err
 }
 
-// judge tells whether what a request was let pass by counts still.
-type judge interface {
+// requestJudge tells whether what let a request pass counts still.
+type requestJudge interface {
 	judge(ctx context.Context) error
-}
-
-// watchedTwice is a request that is judged by its rules, within the watch of its session
-// or token.
-type watchedTwice struct {
-	*timedWatch
-	outer watch
-}
-
-// Cut implements watch.
-func (w *watchedTwice) Cut() error {
-	if cut := w.outer.Cut(); cut != nil {
-		return cut
-	}
-	return w.timedWatch.Cut()
-}
-
-// Stop implements watch.
-func (w *watchedTwice) Stop() {
-	w.timedWatch.Stop()
-	w.outer.Stop()
 }
 
 // errTokenOver is why a request was cut.
 var errTokenOver = errors.New("the access token of the request is over")
 
-// timedWatch is one request under way that is judged for itself.
-type timedWatch struct {
+// requestWatch is one request under way.
+type requestWatch struct {
 	ctx    context.Context
-	cancel context.CancelCauseFunc
-	judge  judge
-	over   error // why it is cut
+	judge  requestJudge
+	all    *requestWatches
 	answer http.ResponseWriter
 
-	mu    sync.Mutex
-	timer *time.Timer
+	mu     sync.Mutex // it is cut, or is over
+	cancel context.CancelCauseFunc
+
+	next, prev *requestWatch // by the lock of all
 }
 
-// watchBy watches a request by what tells whether it may go on, and cuts it with over
-// when it may not. One that is done before it is judged for the first time has cost a
-// timer.
-func watchBy(ctx context.Context, judge judge, over error, answer http.ResponseWriter) *timedWatch {
-	w := &timedWatch{judge: judge, over: over, answer: answer}
+// requestWatches are the requests under way that are judged by their access tokens, or by
+// the lists of one gate. There is one timer for all of them, and none while there is none.
+type requestWatches struct {
+	over error // why one is cut; default errTokenOver
+
+	mu    sync.Mutex
+	first *requestWatch
+	armed bool
+}
+
+// begin watches a request by what tells whether it may go on.
+func (ws *requestWatches) begin(ctx context.Context, w *requestWatch, judge requestJudge, answer http.ResponseWriter) {
+	w.judge, w.answer, w.all = judge, answer, ws
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
-	w.arm()
-	return w
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if w.next = ws.first; w.next != nil {
+		w.next.prev = w
+	}
+	ws.first = w
+	ws.arm()
+}
+
+// why is what a request is cut with.
+func (ws *requestWatches) why() error { return cmp.Or(ws.over, errTokenOver) }
+
+// arm has the requests judged in a while.
+func (ws *requestWatches) arm() {
+	if !ws.armed && ws.first != nil {
+		ws.armed = true
+		time.AfterFunc(requestWatchEvery, ws.look)
+	}
+}
+
+// look judges every request, and comes back as long as there is one.
+func (ws *requestWatches) look() {
+	ctx, cancel := context.WithTimeout(context.Background(), requestWatchEvery)
+	defer cancel()
+	for _, w := range ws.underWay() {
+		w.look(ctx)
+	}
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.armed = false
+	ws.arm()
+}
+
+func (ws *requestWatches) underWay() []*requestWatch {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	var all []*requestWatch
+	for w := ws.first; w != nil; w = w.next {
+		all = append(all, w)
+	}
+	return all
+}
+
+// remove forgets a request that is over.
+func (ws *requestWatches) remove(w *requestWatch) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		ws.first = w.next
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	}
 }
 
 // Context implements watch.
-func (w *timedWatch) Context() context.Context { return w.ctx }
+func (w *requestWatch) Context() context.Context { return w.ctx }
 
 // Cut implements watch.
-func (w *timedWatch) Cut() error {
-	if cause := context.Cause(w.ctx); errors.Is(cause, w.over) {
+func (w *requestWatch) Cut() error {
+	if cause := context.Cause(w.ctx); errors.Is(cause, w.all.why()) {
 		return cause
 	}
 	return nil
 }
 
 // Stop implements watch.
-func (w *timedWatch) Stop() {
+func (w *requestWatch) Stop() {
+	w.all.remove(w)
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.cancel(nil)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.timer.Stop()
-}
-
-// arm has the request judged in a while, unless it is over.
-func (w *timedWatch) arm() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.timer == nil || w.ctx.Err() == nil {
-		w.timer = time.AfterFunc(watchEvery, w.look)
-	}
 }
 
 // look judges the request. Only what is known for sure cuts it: while keys or
 // revocations cannot be asked, it goes on.
-func (w *timedWatch) look() {
-	ctx, cancel := context.WithTimeout(w.ctx, watchEvery)
-	defer cancel()
-	if err := w.judged(ctx); isOver(err) {
-		w.cut(fmt.Errorf("%w: %w", w.over, err))
-		return
+func (w *requestWatch) look(ctx context.Context) {
+	if p := asProblem(w.judged(ctx)); p.Kind == authflow.NoLogin || p.Kind == authflow.Denied {
+		w.cut(fmt.Errorf("%w: %w", w.all.why(), p))
 	}
-	w.arm()
 }
 
 // cut ends the request, unless it is over.
-func (w *timedWatch) cut(cause error) {
+func (w *requestWatch) cut(cause error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ctx.Err() != nil {
@@ -166,7 +192,7 @@ func (w *timedWatch) cut(cause error) {
 }
 
 // judged turns a panic into an error: nobody else is there to recover it.
-func (w *timedWatch) judged(ctx context.Context) (err error) {
+func (w *requestWatch) judged(ctx context.Context) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)

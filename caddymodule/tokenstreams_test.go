@@ -43,12 +43,13 @@ func TestTokenWatch(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var judged atomic.Int32
 				var told deadlines
-				w := watchBy(t.Context(), judgeFunc(func(ctx context.Context) error {
+				w := new(requestWatch)
+				new(requestWatches).begin(t.Context(), w, judgeFunc(func(ctx context.Context) error {
 					if judged.Add(1) < 3 {
 						return nil
 					}
 					return tt.judge(ctx)
-				}), errTokenOver, &told)
+				}), &told)
 				time.Sleep(5 * time.Second)
 				if w.Context().Err() != nil {
 					t.Fatal("cut before its time")
@@ -83,7 +84,8 @@ func TestTokenWatchOfACancelledRequest(t *testing.T) {
 				cancel(errors.New("the browser has gone"))
 			}
 			var told deadlines
-			w := watchBy(ctx, judgeFunc(func(ctx context.Context) error { return ctx.Err() }), errTokenOver, &told)
+			w := new(requestWatch)
+			new(requestWatches).begin(ctx, w, judgeFunc(func(context.Context) error { return ctx.Err() }), &told)
 			cancel(errors.New("the browser has gone"))
 			time.Sleep(time.Minute)
 			if w.Cut() != nil || told != 0 {
@@ -94,10 +96,53 @@ func TestTokenWatchOfACancelledRequest(t *testing.T) {
 	})
 }
 
+// Of several requests under way each is judged as long as it lasts, whichever has ended before it.
+func TestTokenWatches(t *testing.T) {
+	for first := range 3 {
+		for second := range 3 {
+			if first == second {
+				continue
+			}
+			synctest.Test(t, func(t *testing.T) {
+				var judged [3]int
+				ws, all := new(requestWatches), [3]*requestWatch{new(requestWatch), new(requestWatch), new(requestWatch)}
+				for i, w := range all {
+					ws.begin(t.Context(), w, judgeFunc(func(context.Context) error { judged[i]++; return nil }), nil)
+				}
+				want := [3]int{1, 1, 1}
+				after := func(ended int) {
+					all[ended].Stop()
+					for i := range all {
+						if all[i].Context().Err() == nil {
+							want[i]++
+						}
+					}
+					time.Sleep(requestWatchEvery)
+					synctest.Wait()
+					if judged != want {
+						t.Errorf("after the end of %d and %d: judged %v times, want %v", first, second, judged, want)
+					}
+				}
+				time.Sleep(requestWatchEvery)
+				synctest.Wait()
+				after(first)
+				after(second)
+				after(3 - first - second)
+				if time.Sleep(time.Minute); judged != want || ws.armed {
+					t.Error("a timer runs, and nothing is there to be judged")
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkTokenWatch is what it adds to a request that it may be a stream.
 func BenchmarkTokenWatch(b *testing.B) {
 	b.ReportAllocs()
+	ws, judge := new(requestWatches), judgeFunc(func(context.Context) error { return nil })
 	for b.Loop() {
-		watchBy(b.Context(), judgeFunc(func(context.Context) error { return nil }), errTokenOver, nil).Stop()
+		w := new(requestWatch)
+		ws.begin(b.Context(), w, judge, nil)
+		w.Stop()
 	}
 }
