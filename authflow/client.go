@@ -189,7 +189,10 @@ func New(cfg Config) (*Client, error) {
 func newClient(cfg Config, calls *http.Client) *Client {
 	c := &Client{cfg: cfg, http: calls}
 	c.introspections.running = make(chan struct{}, introspectionsAtOnce)
-	c.discovery = remote[metadata]{fetch: c.fetchMetadata, now: cfg.Now, maxAge: metadataMaxAge}
+	c.discovery = remote[metadata]{
+		fetch: c.fetchMetadata, now: cfg.Now, maxAge: metadataMaxAge,
+		bucket: bucket{size: 1, interval: doubtInterval},
+	}
 	c.keys = remote[[]publicKey]{
 		fetch: c.fetchKeys, now: cfg.Now, maxAge: keysMaxAge,
 		bucket: bucket{size: renewBurst, interval: renewInterval},

@@ -37,7 +37,7 @@ type remote[T any] struct {
 	fetch  func(context.Context) (*T, error)
 	now    func() time.Time
 	maxAge time.Duration
-	bucket bucket // for renew
+	bucket bucket // for renew and doubt
 
 	mu       sync.Mutex
 	document *T // nil until an attempt has worked
@@ -79,6 +79,16 @@ func (r *remote[T]) renew(ctx context.Context, old *T) (*T, error) {
 	done := r.start()
 	r.mu.Unlock()
 	return r.wait(ctx, done)
+}
+
+// doubt has another document than old fetched in the background, as often as the bucket
+// lets it: what old says has not worked.
+func (r *remote[T]) doubt(old *T) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.document == old && r.attempt == nil && r.bucket.take(r.now()) {
+		r.start()
+	}
 }
 
 // pause returns how long it is until the next attempt may start.
