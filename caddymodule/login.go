@@ -87,7 +87,7 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request, v *visit, o loginOp
 	if !v.secure {
 		return g.fail(w, r, v, notHTTPS("This site cannot sign anybody in over plain http."))
 	}
-	err := g.looping(r, v)
+	err := g.checkLoop(r, v)
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}

@@ -23,7 +23,7 @@ func (g *Gate) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) err
 	}
 	switch r.Method {
 	case http.MethodGet:
-		if !meant(r) {
+		if !isOwnNavigation(r) {
 			return g.confirmPage(w, r, v)
 		}
 	case http.MethodPost:
@@ -45,9 +45,9 @@ func (g *Gate) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) err
 	return g.signOut(w, r, v, returnTo)
 }
 
-// meant reports that a person followed a link of this site, or typed the address;
+// isOwnNavigation reports that a person followed a link of this site, or typed the address;
 // a browser that looks ahead has not been asked to.
-func meant(r *http.Request) bool {
+func isOwnNavigation(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "same-origin", "same-site", "none":
 		return authflow.IsNavigation(r)
