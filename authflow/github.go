@@ -50,8 +50,8 @@ func organizationName(entry map[string]any) string {
 	return login
 }
 
-// teamName is of two parts, neither of which has a slash: no team is taken for an
-// organisation, nor for that of another one.
+// teamName is organisation/team. Neither part has a slash, so that no team is taken for
+// an organisation, or for a team of another organisation.
 func teamName(entry map[string]any) string {
 	organization, _ := entry["organization"].(map[string]any)
 	login := organizationName(organization)

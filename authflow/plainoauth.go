@@ -52,7 +52,7 @@ func (c *Client) refreshPlain(ctx context.Context, req RefreshRequest, t *tokens
 	return grant, nil
 }
 
-// plainGrant is what tokens and UserInfo say. Nothing of it is signed.
+// plainGrant is a grant without an ID token: nothing of its claims is signed.
 func (c *Client) plainGrant(claims Claims, t *tokens) *Grant {
 	grant := c.newGrant(claims, t)
 	grant.IDToken, grant.SignedClaims = secret.String{}, nil

@@ -15,8 +15,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-// serveLogout ends the session, here and at the provider. Another site can only
-// ask for it: a person then confirms.
+// serveLogout ends the session, here and at the provider. If a page of another site has
+// led there, the person is asked to confirm it.
 func (g *Gate) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if isEarly(r) {
 		return tooEarly()

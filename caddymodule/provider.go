@@ -195,7 +195,8 @@ func (p *provider) provisionClaims(c *ProviderConfig) error {
 	return nil
 }
 
-// authflowConfig is the one place where a provider's configuration becomes authflow's.
+// authflowConfig turns a provider's configuration into that of package authflow. It is
+// the only place that does.
 func (c *ProviderConfig) authflowConfig(known preset) (authflow.Config, error) {
 	config := authflow.Config{ClientAuth: cmp.Or(c.ClientAuth, known.clientAuth), Profile: c.Profile, Now: time.Now}
 	for _, field := range []struct {
