@@ -233,7 +233,7 @@ func (cfg Config) validate() error {
 	for _, check := range []func() error{
 		cfg.validateIssuer, cfg.validateProfile, cfg.validateClientAuth, cfg.validateScopes, cfg.validateSigningAlgs,
 		cfg.validateRequest, cfg.validateEndpoints, cfg.validateReach, cfg.validateUserInfo, cfg.validateIntrospectionAlg,
-		cfg.validateAsked, cfg.validateClaimSources, cfg.validateLeeway,
+		cfg.validateMaxAge, cfg.validateClaimSources, cfg.validateLeeway,
 	} {
 		if err := check(); err != nil {
 			return err

@@ -351,9 +351,9 @@ func lastName(e ast.Expr) string {
 	return ""
 }
 
-// The comments of the two large packages say what stands in every file: who looks for something begins there.
+// The comments of the large packages say what stands in every file: who looks for something begins there.
 func TestDocNamesEveryFile(t *testing.T) {
-	for _, folder := range []string{".", "../authflow"} {
+	for _, folder := range []string{".", "../authflow", "../session"} {
 		comment, err := os.ReadFile(filepath.Join(folder, "doc.go"))
 		if err != nil {
 			t.Fatal(err)

@@ -104,8 +104,8 @@ func parseRevocation(r *http.Request) (revocation, error) {
 	return wanted, nil
 }
 
-// knowIssuer records where people sign in.
-func (a *App) knowIssuer(p *provider) {
+// recordIssuer records where people sign in.
+func (a *App) recordIssuer(p *provider) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.issuers[p.client.Issuer()] = struct{}{}

@@ -96,7 +96,7 @@ func inkOn(color string) template.CSS {
 	return "#fff"
 }
 
-// page is what every template gets.
+// page is what every template is given.
 type page struct {
 	Site  string       // the site's name
 	Logo  string       // its logo, or empty
