@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/internal/guard"
 )
 
 // tokenWatchEvery is how often a request under way is judged by its access token: it
@@ -155,7 +156,8 @@ func (w *tokenWatch) Stop() {
 // look judges the request. Only what is known for sure cuts it: while keys or
 // revocations cannot be asked, it goes on.
 func (w *tokenWatch) look(ctx context.Context) {
-	if p := asProblem(w.judged(ctx)); p != nil && p.Kind == authflow.NoLogin {
+	_, err := guard.Call(func() (struct{}, error) { return struct{}{}, w.judge.judgeToken(ctx) })
+	if p := asProblem(err); p.Kind == authflow.NoLogin {
 		w.cut(fmt.Errorf("%w: %w", errTokenOver, p))
 	}
 }
@@ -171,14 +173,4 @@ func (w *tokenWatch) cut(cause error) {
 	if w.answer != nil {
 		_ = http.NewResponseController(w.answer).SetWriteDeadline(time.Unix(1, 0)) // long ago
 	}
-}
-
-// judged turns a panic into an error: nobody else is there to recover it.
-func (w *tokenWatch) judged(ctx context.Context) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-		}
-	}()
-	return w.judge.judgeToken(ctx)
 }
