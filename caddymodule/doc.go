@@ -21,7 +21,7 @@
 //	step-up   the sign-in is strong and recent enough               stepup.go
 //	identity  headers and placeholders are set                      identity.go
 //	forward   the upstream gets the tokens that it is to have       forward.go, assertion.go
-//	answer    is made private, and ends with the session            response.go, streams.go
+//	answer    is made private, and ends with the session            response.go, streams.go, rulestreams.go
 //
 // What else stands where:
 //

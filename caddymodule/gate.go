@@ -36,7 +36,7 @@ type Gate struct {
 	bearer          *bearer     // nil: no access tokens
 	users           *siteUsers  // nil: no token URL of our own
 	issued          *authflow.IssuedTokens
-	tokenWatches    tokenWatches
+	tokenWatches    requestWatches
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
 	keys            session.Keys
@@ -50,6 +50,7 @@ type Gate struct {
 	names           *nameSet // every identity header
 	own             *nameSet // those that this gate sets
 	rulesMatch      bool     // some rule has a matcher of its own
+	lists           *followedLists
 	requires        []requirement
 	forwards        []ForwardConfig
 	publicOrigin    origin
@@ -251,7 +252,7 @@ func (g *Gate) checkSession(r *http.Request, v *visit, p *provider, needed stepU
 	}
 	s := v.live.Session()
 	who := identity{session: s, provider: p, prefixed: len(v.gate.speakers) > 1}
-	if err := g.admit(r, who); err != nil {
+	if err := g.admitTo(v, r, who); err != nil {
 		return identity{}, err
 	}
 	if err := needed.check(s, g.now); err != nil {

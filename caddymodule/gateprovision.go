@@ -109,6 +109,7 @@ func (g *Gate) provisionRules(ctx caddy.Context) error {
 	if g.deny, err = provisionRules(ctx, g.Deny, g.need, g.checkPrefix); err != nil {
 		return fmt.Errorf("deny: %w", err)
 	}
+	g.lists = followLists(slices.Concat(g.allow, g.deny)...)
 	g.rulesMatch = slices.ContainsFunc(slices.Concat(g.allow, g.deny), func(r rule) bool { return r.matchers != nil })
 	for _, config := range g.Deny {
 		if config.Any {

@@ -53,6 +53,8 @@ type visit struct {
 	bound   *bound        // an access token that the transport sends
 	answer  privateWriter // what the upstream answers by
 	watched bool          // the request is cut when its session ends
+	// standing is what the last gate with lists in files let it pass by; nil: none did
+	standing *standing
 }
 
 // receive cleans a request and computes its visit. A later gate of the same
