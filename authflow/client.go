@@ -299,7 +299,7 @@ func (cfg Config) validateScopes() error {
 	case openid && cfg.isPlain():
 		return errors.New("scopes: openid, but the provider is said to issue no ID tokens")
 	case !openid && !cfg.isPlain():
-		return errors.New("scopes: openid is missing (a provider that issues no ID tokens is plain OAuth 2.0)")
+		return errors.New("scopes: openid is missing; add it, unless the provider issues no ID tokens (preset oauth2)")
 	case cfg.isPlain() && cfg.UserInfoAlg != "":
 		return errors.New("userinfo_signed_response_alg: a provider that is plain OAuth 2.0 has no keys")
 	}

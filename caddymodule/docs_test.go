@@ -151,7 +151,7 @@ func examples(t *testing.T) []example {
 				if _, err := users.Parse([]byte(block)); err != nil {
 					t.Errorf("%s: line %v", where, err)
 				}
-			case language == "sh":
+			case slices.Contains([]string{"sh", "text", "js", "ini"}, language):
 			case language == "nginx": // a test of internal/e2e runs it
 			case language == "yaml":
 				if err := yaml.Unmarshal([]byte(block), new(any)); err != nil {

@@ -319,7 +319,7 @@ func (g *Gate) provisionOrigins(caddy.Context) error {
 	if g.BasePath != "" {
 		g.basePath = strings.TrimSuffix(g.BasePath, "/")
 		if !strings.HasPrefix(g.basePath, "/") || strings.ContainsAny(g.basePath, "?#%\\;{}* ") || strings.Contains(g.basePath, "//") {
-			return fmt.Errorf("base_path: %q is no plain path below the root", g.BasePath)
+			return fmt.Errorf("base_path: %q is no plain path; write one such as /oauth2", g.BasePath)
 		}
 	}
 	return nil

@@ -168,6 +168,10 @@ func (g *Gate) errorPage(w http.ResponseWriter, r *http.Request, v *visit, statu
 		p.Title = "That did not work"
 	case authflow.Unavailable:
 		p.Title = "Not available for the moment"
+	case authflow.Provider:
+		p.Title = "Signing in did not work"
+	case authflow.Internal:
+		p.Title = "This site has a problem"
 	}
 	if e.Reason == authflow.ReasonProviderDenied {
 		p.Title = "Not signed in"

@@ -177,6 +177,21 @@ func (g *Gate) judge(r *http.Request, who *identity) (bool, error) {
 	return len(g.allow) == 0, nil
 }
 
+// lacking are the claims that allow rules ask for and of which somebody has no value at all: their name is misspelled,
+// or a scope that brings them is missing.
+func (g *Gate) lacking(who *identity) []string {
+	var lacks []string
+	for i := range g.allow {
+		for claim := range g.allow[i].claims {
+			if len(who.values(claim, true)) == 0 && !slices.Contains(lacks, claim) {
+				lacks = append(lacks, claim)
+			}
+		}
+	}
+	slices.Sort(lacks)
+	return lacks
+}
+
 // counts reports whether the rule's matcher takes the request: for deny in any
 // of its readings, for allow in all.
 func (r *rule) counts(views []*http.Request, deny bool) (bool, error) {
