@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -186,6 +187,66 @@ func TestDenyOfAnotherProvidersGroups(t *testing.T) {
 		r := rule{claims: map[string][]string{"groups": {"another:x", group}}}
 		if got := r.fits(who, true); got != denied {
 			t.Errorf("deny groups %s: %v", group, got)
+		}
+	}
+}
+
+// A rule in a block with `provider` is about people of that provider, whatever others have.
+func TestRulesAreNarrowedByProvider(t *testing.T) {
+	narrowed := rule{claims: map[string][]string{"provider": {"github"}, "team": {"ops"}}}
+	for _, tt := range []struct {
+		name, provider, team string
+		fits                 bool
+	}{
+		{"of that provider", "github", "ops", true},
+		{"of another one, with the same value", "gitlab", "ops", false},
+		{"of another one whose name begins the same", "github2", "ops", false},
+		{"of that provider, with another value", "github", "dev", false},
+	} {
+		who := someone(map[string]any{"team": tt.team})
+		who.session.Provider = tt.provider
+		for _, deny := range []bool{false, true} {
+			if got := narrowed.fits(who, deny); got != tt.fits {
+				t.Errorf("%s, deny %v: %v", tt.name, deny, got)
+			}
+		}
+	}
+}
+
+// With several providers each rule says whose claim it means.
+func TestRulesSayWhoseClaim(t *testing.T) {
+	expression := func(text string) *expression {
+		compiled, err := compileExpression(text, func(string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return compiled
+	}
+	two := &Gate{speakers: []*provider{{name: "github"}, {name: "google"}}}
+	for _, tt := range []struct {
+		name string
+		rule rule
+		says string // with two providers; with one everything is said
+	}{
+		{"a provider of the site's", rule{claims: map[string][]string{"provider": {"google"}}}, ""},
+		{"one that is none", rule{claims: map[string][]string{"provider": {"gitlab"}}}, `"gitlab" is none`},
+		{"one that is none, behind one that is", rule{claims: map[string][]string{"provider": {"github", "gitlab"}}}, `"gitlab" is none`},
+		{"a claim of a provider's", rule{claims: map[string][]string{"provider": {"github"}, "email_domain": {"example.com"}}}, ""},
+		{"a claim of anybody's", rule{claims: map[string][]string{"email_domain": {"example.com"}}}, "must say whose"},
+		{"a user of a provider's", rule{claims: map[string][]string{"user": {"github:alice"}}}, ""},
+		{"a user of anybody's", rule{claims: map[string][]string{"user": {"alice"}}}, "github:alice"},
+		{"a user of anybody's, in a block with provider", rule{claims: map[string][]string{"provider": {"google"}, "user": {"alice"}}}, "github:alice"},
+		{"a user of one that is none", rule{claims: map[string][]string{"user": {"gitlab:alice"}}}, "github:gitlab:alice"},
+		{"a group of anybody's, behind one that is right", rule{claims: map[string][]string{"groups": {"github:ops", "ops"}}}, "github:ops"},
+		{"an expression on the provider", rule{expression: expression(`provider == "github" && claims.team == "ops"`)}, ""},
+		{"an expression on anybody", rule{expression: expression(`claims.team == "ops"`)}, "by provider"},
+	} {
+		err := two.checkProviderOf(tt.rule)
+		if (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.says)
+		}
+		if err := (&Gate{speakers: two.speakers[:1]}).checkProviderOf(tt.rule); err != nil {
+			t.Errorf("%s, with one provider: %v", tt.name, err)
 		}
 	}
 }
