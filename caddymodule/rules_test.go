@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -266,3 +267,59 @@ func TestExpressionOfSeveralProviders(t *testing.T) {
 		t.Errorf("a text is taken for a question: %v", err)
 	}
 }
+
+// Values are compared whole: neither a beginning, nor another text of the same length, nor nothing fits (SEC-09, SEC-89).
+func TestAccepts(t *testing.T) {
+	for _, tt := range []struct {
+		claim, accepted, value string
+		fits                   bool
+	}{
+		{"groups", "staff", "staff", true},
+		{"groups", "staff", "Staff", false},
+		{"groups", "staff", "staf", false},
+		{"groups", "staff", "staffs", false},
+		{"groups", "", "", false},
+		{"email", "alice@example.com", "Alice@EXAMPLE.com", true},
+		{"email", "AZ@example.com", "az@example.com", true},
+		{"email", "alice@example.com", "mallo@example.com", false},
+		{"email", "alice@example.com", "alice@example.co", false},
+		{"email", "alice@example.com", "alice@example.com.evil.org", false},
+		{"email", "alice@example.com.evil.org", "alice@example.com", false},
+		{"email", "{lice@example.com", "[lice@example.com", false},
+		{"email", "@x", "`x", false},
+		{"email", "k@example.com", "\u212a@example.com", false}, // KELVIN SIGN, which Unicode folds to k
+		{"email", "", "", false},
+		{"email_domain", "example.com", "EXAMPLE.COM", true},
+		{"email_domain", "example.com", "example.org", false},
+		{"email_domain", "example.com", "sub.example.com", false},
+		{"email_domain", "example.com", "example.community", false},
+	} {
+		if got := accepts(tt.claim, []string{"other", tt.accepted}, tt.value); got != tt.fits {
+			t.Errorf("%s %q takes %q: %v", tt.claim, tt.accepted, tt.value, got)
+		}
+	}
+}
+
+// A matcher that cannot tell is an error, and nobody passes by it: neither a deny nor an allow is left out.
+func TestRulesWhoseMatcherFails(t *testing.T) {
+	failing := caddyhttp.MatcherSet{brokenMatcher{}}
+	anybody := map[string][]string{"sub": {"4711"}}
+	for name, g := range map[string]*Gate{
+		"deny":                    {deny: []rule{{matchers: failing, claims: anybody}}},
+		"allow":                   {allow: []rule{{matchers: failing, claims: anybody}}},
+		"deny, and allow for all": {deny: []rule{{matchers: failing, claims: anybody}}, allow: []rule{{claims: anybody}}},
+	} {
+		g.rulesMatch = true
+		passes, err := g.judge(request(t, http.MethodGet, "https://app.example.com/x"), someone(nil))
+		if passes || !errors.Is(err, errBroken) {
+			t.Errorf("%s: passes %v, %v", name, passes, err)
+		}
+	}
+}
+
+var errBroken = errors.New("cannot tell")
+
+// brokenMatcher takes every request, and says that it cannot tell.
+type brokenMatcher struct{}
+
+func (brokenMatcher) MatchWithError(*http.Request) (bool, error) { return true, errBroken }
