@@ -23,7 +23,7 @@ func providerAt(t *testing.T, name, issuer string) *provider {
 }
 
 // A warning of two gates that nobody can pass comes where both judge every request, and nowhere else.
-func TestSayContradicting(t *testing.T) {
+func TestWarningOfContradictingGates(t *testing.T) {
 	one, other := providerAt(t, "one", "https://one.example.com"), providerAt(t, "other", "https://other.example.com")
 	gate := func(providers ...*provider) *Gate { return &Gate{providers: providers} }
 	matched, open := gate(one), gate(one)
@@ -51,7 +51,7 @@ func TestSayContradicting(t *testing.T) {
 	} {
 		core, logs := observer.New(zap.WarnLevel)
 		tt.outer.behind = func() ([]*Gate, error) { return tt.behind, tt.err }
-		(&App{logger: zap.New(core)}).sayContradicting(tt.outer)
+		(&App{logger: zap.New(core)}).warnOfContradictingGates(tt.outer)
 		if logs.Len() != tt.says {
 			t.Errorf("%s: said %d times, want %d", tt.name, logs.Len(), tt.says)
 		}
@@ -64,7 +64,7 @@ func TestSayContradicting(t *testing.T) {
 }
 
 // A host that cookie_domain does not cover is named, once for what the browser sees.
-func TestSayUncovered(t *testing.T) {
+func TestWarningOfUncoveredHosts(t *testing.T) {
 	one := providerAt(t, "one", "https://one.example.com")
 	for _, tt := range []struct {
 		name, host, domain, public string
@@ -93,7 +93,7 @@ func TestSayUncovered(t *testing.T) {
 		if tt.public != "" {
 			g.publicOrigin, _ = parseOrigin(tt.public)
 		}
-		(&App{logger: zap.New(core)}).sayUncovered(tt.host, g)
+		(&App{logger: zap.New(core)}).warnOfUncoveredHost(tt.host, g)
 		said := ""
 		for _, line := range logs.All() {
 			said += line.ContextMap()["host"].(string)
