@@ -88,8 +88,19 @@ func TestRedisIdentity(t *testing.T) {
 		return s.Identity()
 	}
 	configs := []RedisConfig{
-		{}, {Address: []string{"b"}}, {Cluster: true}, {Sentinel: "m"}, {Sentinel: "n"}, {Password: "x"}, {Password: "y"}, {Username: "u", Password: "x"}, {TLS: true}, {Prefix: "x:"},
-		{Sentinel: "m", SentinelPassword: "x"}, {Sentinel: "m", SentinelPassword: "y"}, {Sentinel: "m", SentinelUsername: "u", SentinelPassword: "y"},
+		{},
+		{Address: []string{"b"}},
+		{Cluster: true},
+		{Sentinel: "m"},
+		{Sentinel: "n"},
+		{Password: "x"},
+		{Password: "y"},
+		{Username: "u", Password: "x"},
+		{TLS: true},
+		{Prefix: "x:"},
+		{Sentinel: "m", SentinelPassword: "x"},
+		{Sentinel: "m", SentinelPassword: "y"},
+		{Sentinel: "m", SentinelUsername: "u", SentinelPassword: "y"},
 	}
 	var seen []string
 	for i, config := range configs {
