@@ -138,6 +138,42 @@ func TestAccessToken(t *testing.T) {
 	}
 }
 
+// RFC 7800 3.1: what a token is bound to is read, each kind for what it is, and a token that is bound by something else besides
+// is refused.
+func TestConfirmation(t *testing.T) {
+	s := newRP(t)
+	resource := s.taking()
+	for _, tt := range []struct {
+		name             string
+		cnf              map[string]string
+		key, certificate string
+	}{
+		{"RFC 9449 6.1 a key", map[string]string{"jkt": "k"}, "k", ""},
+		{"RFC 8705 3.1 a certificate", map[string]string{"x5t#S256": "c"}, "", "c"},
+		{"both", map[string]string{"jkt": "k", "x5t#S256": "c"}, "k", "c"},
+	} {
+		raw := s.p.Issue(testop.AccessToken{Audience: audience, Claims: testop.Edit{"cnf": tt.cnf}})
+		token, err := resource.AccessToken(t.Context(), secret.New(raw))
+		if err != nil || token.KeyThumbprint != tt.key || token.CertificateThumbprint != tt.certificate {
+			t.Errorf("%s: %+v, %v", tt.name, token, err)
+		}
+	}
+	for name, cnf := range map[string]any{
+		"a certificate without a value":  map[string]any{"x5t#S256": ""},
+		"a certificate that is a number": map[string]any{"x5t#S256": 7},
+	} {
+		raw := s.p.Issue(testop.AccessToken{Audience: audience, Claims: testop.Edit{"cnf": cnf}})
+		_, err := resource.AccessToken(t.Context(), secret.New(raw))
+		if authflow.ReasonOf(err) != authflow.ReasonTokenBinding {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	raw := s.p.Issue(testop.AccessToken{Audience: audience, Claims: testop.Edit{"cnf": "jkt"}})
+	if _, err := resource.AccessToken(t.Context(), secret.New(raw)); authflow.ReasonOf(err) != authflow.ReasonClaimMalformed {
+		t.Errorf("a text: %v", err)
+	}
+}
+
 // What is no JWT, or none that every decoder reads the same way.
 func TestAccessTokenMalformed(t *testing.T) {
 	s := newRP(t)

@@ -49,6 +49,11 @@ func TestAttemptValues(t *testing.T) {
 			t.Fatalf("a verifier of %d characters", len(a.verifier()))
 		}
 	}
+	// What everybody can read in the address of the provider's page gives nothing of it away.
+	a, b := newAttempt(now), newAttempt(now)
+	if b.State = a.State; a.Nonce() == b.Nonce() || a.verifier() == b.verifier() {
+		t.Error("nonce and verifier follow from the state")
+	}
 	if a := newAttempt(now); !a.Created.Equal(time.Unix(1800000000, 0)) || !a.Expires().Equal(time.Unix(1800000600, 0)) {
 		t.Errorf("created %s, expires %s", a.Created, a.Expires())
 	}

@@ -1,11 +1,13 @@
 package authflow_test
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
 )
@@ -47,6 +49,7 @@ func TestParseAuthorizationResponse(t *testing.T) {
 		"code in query and body":       {"POST", "code=c", form, "state=" + state + "&code=c", twice},
 		"code twice in the body":       {"POST", "", form, "state=" + state + "&code=c&code=d", twice},
 		"code with NUL":                {"GET", "state=" + state + "&code=c%00", "", "", malformed},
+		"code with DEL":                {"GET", "state=" + state + "&code=c%7f", "", "", malformed},
 		"iss with a line break":        {"GET", "state=" + state + "&code=c&iss=a%0d%0ab", "", "", malformed},
 		"semicolons":                   {"GET", "state=" + state + ";code=c", "", "", malformed},
 		"bad escape":                   {"GET", "state=" + state + "&code=%zz", "", "", malformed},
@@ -79,6 +82,23 @@ func TestParseAuthorizationResponse(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What the provider says of its error is kept, for the log.
+func TestParseErrorResponse(t *testing.T) {
+	r := httptest.NewRequest("GET", "/oauth2/callback?state="+state+"&error=access_denied&error_description=not%20today&iss=i", nil)
+	response, err := authflow.ParseAuthorizationResponse(r)
+	if err != nil || response.Error != "access_denied" || response.ErrorDescription != "not today" || response.Issuer != "i" || !response.Code.Empty() {
+		t.Errorf("%+v, %v", response, err)
+	}
+}
+
+// A body that breaks off is no response.
+func TestFormPostBreaksOff(t *testing.T) {
+	r := httptest.NewRequest("POST", "/oauth2/callback", io.MultiReader(strings.NewReader("state="+state+"&code=c"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	_, err := authflow.ParseAuthorizationResponse(r)
+	wantError(t, err, authflow.ReasonResponseMalformed, authflow.BadRequest)
 }
 
 // TestFormPost: OAuth 2.0 Form Post Response Mode.

@@ -64,6 +64,7 @@ func TestProofTarget(t *testing.T) {
 	}
 	for target, want := range map[string]string{
 		"https://api.example.com/a%2Fb/./c?x=1#y":  "https://api.example.com/a%2Fb/./c",
+		"https://api.example.com/accounts#y?x":     "https://api.example.com/accounts",
 		"https://api.example.com:443/accounts":     "https://api.example.com/accounts",
 		"http://api.example.com:80/accounts":       "http://api.example.com/accounts",
 		"https://api.example.com:80/accounts":      "https://api.example.com:80/accounts",

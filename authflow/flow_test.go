@@ -167,7 +167,10 @@ func TestLogin(t *testing.T) {
 			t.Errorf("%d calls to %s, want %d", got, endpoint, want)
 		}
 	}
-	s.mustLogin("carol")
+	s.p.Set(func(b *testop.Behaviour) { b.IDToken = testop.Edit{"acr": "phr"} })
+	if grant := s.mustLogin("carol"); grant.ACR != "phr" {
+		t.Errorf("acr is %q", grant.ACR)
+	}
 	for endpoint, want := range map[string]int{testop.Discovery: 1, testop.Token: 2, testop.JWKS: 1} {
 		if got := s.p.Calls(endpoint); got != want {
 			t.Errorf("after two logins: %d calls to %s, want %d", got, endpoint, want)
@@ -424,9 +427,10 @@ func TestFinishAccepts(t *testing.T) {
 			b.IDToken = edit{"iat": now.Add(50 * time.Second).Unix(), "nbf": now.Add(50 * time.Second).Unix()}
 		}},
 		"SEC-88 exp in 9999": {unusual: func(b *testop.Behaviour) { b.IDToken = edit{"exp": int64(253402300799)} }},
-		"no at_hash":         {unusual: func(b *testop.Behaviour) { b.IDToken = edit{"at_hash": testop.Absent} }},
-		"no typ":             {unusual: func(b *testop.Behaviour) { b.IDTokenHeader = edit{"typ": testop.Absent} }},
-		"typ jwt":            {unusual: func(b *testop.Behaviour) { b.IDTokenHeader = edit{"typ": "jwt"} }},
+		"sub of 255 characters, with all that is printable at its ends": {unusual: func(b *testop.Behaviour) { b.IDToken = edit{"sub": " " + strings.Repeat("x", 253) + "~"} }},
+		"no at_hash": {unusual: func(b *testop.Behaviour) { b.IDToken = edit{"at_hash": testop.Absent} }},
+		"no typ":     {unusual: func(b *testop.Behaviour) { b.IDTokenHeader = edit{"typ": testop.Absent} }},
+		"typ jwt":    {unusual: func(b *testop.Behaviour) { b.IDTokenHeader = edit{"typ": "jwt"} }},
 		"SEC-81 jku and x5u ignored": {unusual: func(b *testop.Behaviour) {
 			b.IDTokenHeader = edit{"jku": "https://evil.example/", "x5u": "https://evil.example/"}
 		}},
@@ -576,6 +580,31 @@ func TestFinishWrongAttempt(t *testing.T) {
 				t.Error("the token endpoint was asked")
 			}
 		})
+	}
+}
+
+// Up to the last moment of its ten minutes, and from the first that a clock may be behind, an attempt can be finished.
+func TestFinishWithinTheLifetime(t *testing.T) {
+	now := time.Now().Truncate(time.Second)
+	s := newRP(t, func(cfg *authflow.Config) { cfg.Now = func() time.Time { return now } })
+	began := now
+	for _, later := range []time.Duration{authflow.AttemptLifetime, -time.Minute} {
+		now = began
+		attempt, callback, err := s.begin("alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := authflow.ParseAuthorizationResponse(callback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now = began.Add(later)
+		s.p.Set(func(b *testop.Behaviour) {
+			b.IDToken = testop.Edit{"iat": now.Unix(), "exp": now.Add(time.Minute).Unix(), "auth_time": now.Unix()}
+		})
+		if _, err := s.client.Finish(t.Context(), s.finish(attempt, response)); err != nil {
+			t.Errorf("%s later: %v", later, err)
+		}
 	}
 }
 

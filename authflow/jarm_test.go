@@ -115,6 +115,14 @@ func TestJWTResponseOfAnError(t *testing.T) {
 	wantError(t, err, authflow.ReasonSignature, authflow.BadRequest)
 }
 
+// A provider whose keys cannot be fetched is away, which is no fault of the browser's.
+func TestJWTResponseWhileTheKeysAreAway(t *testing.T) {
+	s := newRP(t, jwtMode)
+	s.p.Set(func(b *testop.Behaviour) { b.Faults = map[string]testop.Fault{testop.JWKS: {Status: 503}} })
+	_, err := s.login("bob")
+	wantError(t, err, authflow.ReasonKeysUnavailable, authflow.Unavailable)
+}
+
 // TestUnaskedJWTResponse: who did not ask for a JWT has not agreed on how it is signed.
 func TestUnaskedJWTResponse(t *testing.T) {
 	s := newRP(t)

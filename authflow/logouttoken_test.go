@@ -51,6 +51,22 @@ func TestLogoutToken(t *testing.T) {
 	}
 }
 
+// OIDC Back-Channel Logout 2.1: whether the provider's ID tokens have a sid, its metadata say. A provider that does not is one whose
+// sessions may have none.
+func TestLogoutTokenTellsOfSessions(t *testing.T) {
+	for _, value := range []any{true, false, testop.Absent} {
+		want, _ := value.(bool)
+		s := newRP(t)
+		s.p.Set(func(b *testop.Behaviour) {
+			b.Discovery = testop.Edit{"backchannel_logout_session_supported": value}
+		})
+		token, err := s.client.LogoutToken(t.Context(), s.logoutToken("RS256", nil, nil))
+		if err != nil || token.SessionTold != want {
+			t.Errorf("%v: %+v, %v", value, token, err)
+		}
+	}
+}
+
 // TestLogoutTokenAccepts holds the checks against what is unusual and right.
 func TestLogoutTokenAccepts(t *testing.T) {
 	type edit = testop.Edit

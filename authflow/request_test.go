@@ -340,3 +340,12 @@ func TestFormPostEndToEnd(t *testing.T) {
 	}
 	wantFormFinished(t, s, attempt, url.Values{"state": {attempt.State}, "code": {valueIn(page, "code")}, "iss": {s.p.Issuer()}})
 }
+
+// The attempt remembers what the caller will need at its end.
+func TestBeginRemembers(t *testing.T) {
+	s := newRP(t)
+	attempt, _, err := s.client.Begin(t.Context(), authflow.AuthorizationRequest{RedirectURI: redirectURI, Provider: "main", ReturnTo: "/there?a=b"})
+	if err != nil || attempt.Provider != "main" || attempt.ReturnTo != "/there?a=b" {
+		t.Errorf("%+v, %v", attempt, err)
+	}
+}

@@ -237,8 +237,6 @@ func checkProofURL(claims Claims, want string) error {
 }
 
 func normalURL(raw string) (string, error) {
-	raw, _, _ = strings.Cut(raw, "#")
-	raw, _, _ = strings.Cut(raw, "?")
 	u, err := url.Parse(raw)
 	if err != nil {
 		return "", errors.New("no URL")

@@ -32,6 +32,32 @@ func TestNameSetFolds(t *testing.T) {
 	}
 }
 
+// SEC-20 to SEC-25: each name by which an application may know who is calling is cleared, whichever gate it once stood behind.
+// The names stand here once more, so that none goes from the list unnoticed.
+func TestHeadersOfOtherGatesAreCleared(t *testing.T) {
+	names := newNameSet(knownIdentityHeaders, replacingHeaders)
+	for gate, headers := range map[string]string{
+		"this one's": "X-Forwarded-User X-Forwarded-Email X-Forwarded-Groups X-Forwarded-Preferred-Username X-Forwarded-Access-Token X-Forwarded-Id-Token X-Gatehouse-Assertion",
+		"Authelia, as Caddy's documentation has it": "Remote-User Remote-Email Remote-Groups Remote-Name",
+		"with an X":                              "X-Remote-User X-Remote-Email X-Remote-Groups X-Remote-Name",
+		"oauth2-proxy":                           "X-Auth-Request-User X-Auth-Request-Email X-Auth-Request-Groups X-Auth-Request-Preferred-Username X-Auth-Request-Access-Token",
+		"Grafana, Nextcloud and others by proxy": "X-Webauth-User X-Authenticated-User X-Forwarded-Name",
+		"Vouch":                                  "X-Vouch-User",
+		"caddy-security":                         "X-Token-Subject X-Token-User-Name X-Token-User-Email X-Token-User-Roles",
+		"authentik":                              "X-Authentik-Username X-Authentik-Groups X-Authentik-Entitlements X-Authentik-Email X-Authentik-Name X-Authentik-Uid X-Authentik-Jwt",
+		"mod_auth_openidc":                       "OIDC_CLAIM_sub OIDC_CLAIM_email OIDC_CLAIM_name OIDC_CLAIM_preferred_username OIDC_CLAIM_groups OIDC_access_token OIDC_id_token",
+		"SEC-04 paths":                           "X-Original-Url X-Rewrite-Url",
+		"SEC-04 WSGI, CGI":                       "X-Script-Name Script-Name Path-Info",
+	} {
+		for _, name := range strings.Fields(headers) {
+			r := &http.Request{Header: http.Header{name: {"admin"}, "X-Other": {"kept"}}}
+			if clearIdentity(r, names); len(r.Header) != 1 || r.Header.Get("X-Other") != "kept" {
+				t.Errorf("%s: %s: what is left: %v", gate, name, r.Header)
+			}
+		}
+	}
+}
+
 func TestReduceConnection(t *testing.T) {
 	for _, tt := range []struct {
 		name             string
@@ -48,6 +74,12 @@ func TestReduceConnection(t *testing.T) {
 		{"two upgrades", http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket", "h2c"}}, "", ""},
 		{"proxy-connection", http.Header{"Proxy-Connection": {"X-Forwarded-User"}}, "", ""},
 		{"none", http.Header{"Accept": {"*/*"}}, "", "Accept"},
+		{"keep-alive alone", http.Header{"Connection": {"keep-alive"}}, "keep-alive", "Connection"},
+		{"close alone", http.Header{"Connection": {"close"}}, "close", "Connection"},
+		{"a token twice", http.Header{"Connection": {"close, close"}}, "close", "Connection"},
+		{"upgrade alone, in two lines", http.Header{"Connection": {"Upgrade", "upgrade"}, "Upgrade": {"websocket"}}, "upgrade", "Connection,Upgrade"},
+		{"http2-settings beside websocket", http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Http2-Settings": {"AAM"}}, "upgrade", "Connection,Upgrade"},
+		{"empty, which names nothing", http.Header{"Connection": {""}}, "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			reduceConnection(tt.in)

@@ -2,9 +2,11 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -191,6 +193,66 @@ func TestDenyOfAnotherProvidersGroups(t *testing.T) {
 	}
 }
 
+// A rule in a block with `provider` is about people of that provider, whatever others have.
+func TestRulesAreNarrowedByProvider(t *testing.T) {
+	narrowed := rule{claims: map[string][]string{"provider": {"github"}, "team": {"ops"}}}
+	for _, tt := range []struct {
+		name, provider, team string
+		fits                 bool
+	}{
+		{"of that provider", "github", "ops", true},
+		{"of another one, with the same value", "gitlab", "ops", false},
+		{"of another one whose name begins the same", "github2", "ops", false},
+		{"of that provider, with another value", "github", "dev", false},
+	} {
+		who := someone(map[string]any{"team": tt.team})
+		who.session.Provider = tt.provider
+		for _, deny := range []bool{false, true} {
+			if got := narrowed.fits(who, deny); got != tt.fits {
+				t.Errorf("%s, deny %v: %v", tt.name, deny, got)
+			}
+		}
+	}
+}
+
+// With several providers each rule says whose claim it means.
+func TestRulesSayWhoseClaim(t *testing.T) {
+	expression := func(text string) *expression {
+		compiled, err := compileExpression(text, func(string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return compiled
+	}
+	two := &Gate{speakers: []*provider{{name: "github"}, {name: "google"}}}
+	for _, tt := range []struct {
+		name string
+		rule rule
+		says string // with two providers; with one everything is said
+	}{
+		{"a provider of the site's", rule{claims: map[string][]string{"provider": {"google"}}}, ""},
+		{"one that is none", rule{claims: map[string][]string{"provider": {"gitlab"}}}, `"gitlab" is none`},
+		{"one that is none, behind one that is", rule{claims: map[string][]string{"provider": {"github", "gitlab"}}}, `"gitlab" is none`},
+		{"a claim of a provider's", rule{claims: map[string][]string{"provider": {"github"}, "email_domain": {"example.com"}}}, ""},
+		{"a claim of anybody's", rule{claims: map[string][]string{"email_domain": {"example.com"}}}, "must say whose"},
+		{"a user of a provider's", rule{claims: map[string][]string{"user": {"github:alice"}}}, ""},
+		{"a user of anybody's", rule{claims: map[string][]string{"user": {"alice"}}}, "github:alice"},
+		{"a user of anybody's, in a block with provider", rule{claims: map[string][]string{"provider": {"google"}, "user": {"alice"}}}, "github:alice"},
+		{"a user of one that is none", rule{claims: map[string][]string{"user": {"gitlab:alice"}}}, "github:gitlab:alice"},
+		{"a group of anybody's, behind one that is right", rule{claims: map[string][]string{"groups": {"github:ops", "ops"}}}, "github:ops"},
+		{"an expression on the provider", rule{expression: expression(`provider == "github" && claims.team == "ops"`)}, ""},
+		{"an expression on anybody", rule{expression: expression(`claims.team == "ops"`)}, "by provider"},
+	} {
+		err := two.checkProviderOf(tt.rule)
+		if (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.says)
+		}
+		if err := (&Gate{speakers: two.speakers[:1]}).checkProviderOf(tt.rule); err != nil {
+			t.Errorf("%s, with one provider: %v", tt.name, err)
+		}
+	}
+}
+
 // With several providers groups carry their provider's name in expressions too.
 func TestExpressionOfSeveralProviders(t *testing.T) {
 	compiled, err := compileExpression(`"github:admins" in claims.groups && provider == "github"`, func(string) {})
@@ -235,3 +297,59 @@ func TestDeniedNamesWhatIsMissing(t *testing.T) {
 		})
 	}
 }
+
+// Values are compared whole: neither a beginning, nor another text of the same length, nor nothing fits (SEC-09, SEC-89).
+func TestAccepts(t *testing.T) {
+	for _, tt := range []struct {
+		claim, accepted, value string
+		fits                   bool
+	}{
+		{"groups", "staff", "staff", true},
+		{"groups", "staff", "Staff", false},
+		{"groups", "staff", "staf", false},
+		{"groups", "staff", "staffs", false},
+		{"groups", "", "", false},
+		{"email", "alice@example.com", "Alice@EXAMPLE.com", true},
+		{"email", "AZ@example.com", "az@example.com", true},
+		{"email", "alice@example.com", "mallo@example.com", false},
+		{"email", "alice@example.com", "alice@example.co", false},
+		{"email", "alice@example.com", "alice@example.com.evil.org", false},
+		{"email", "alice@example.com.evil.org", "alice@example.com", false},
+		{"email", "{lice@example.com", "[lice@example.com", false},
+		{"email", "@x", "`x", false},
+		{"email", "k@example.com", "\u212a@example.com", false}, // KELVIN SIGN, which Unicode folds to k
+		{"email", "", "", false},
+		{"email_domain", "example.com", "EXAMPLE.COM", true},
+		{"email_domain", "example.com", "example.org", false},
+		{"email_domain", "example.com", "sub.example.com", false},
+		{"email_domain", "example.com", "example.community", false},
+	} {
+		if got := accepts(tt.claim, []string{"other", tt.accepted}, tt.value); got != tt.fits {
+			t.Errorf("%s %q takes %q: %v", tt.claim, tt.accepted, tt.value, got)
+		}
+	}
+}
+
+// A matcher that cannot tell is an error, and nobody passes by it: neither a deny nor an allow is left out.
+func TestRulesWhoseMatcherFails(t *testing.T) {
+	failing := caddyhttp.MatcherSet{brokenMatcher{}}
+	anybody := map[string][]string{"sub": {"4711"}}
+	for name, g := range map[string]*Gate{
+		"deny":                    {deny: []rule{{matchers: failing, claims: anybody}}},
+		"allow":                   {allow: []rule{{matchers: failing, claims: anybody}}},
+		"deny, and allow for all": {deny: []rule{{matchers: failing, claims: anybody}}, allow: []rule{{claims: anybody}}},
+	} {
+		g.rulesMatch = true
+		passes, err := g.judge(request(t, http.MethodGet, "https://app.example.com/x"), someone(nil))
+		if passes || !errors.Is(err, errBroken) {
+			t.Errorf("%s: passes %v, %v", name, passes, err)
+		}
+	}
+}
+
+var errBroken = errors.New("cannot tell")
+
+// brokenMatcher takes every request, and says that it cannot tell.
+type brokenMatcher struct{}
+
+func (brokenMatcher) MatchWithError(*http.Request) (bool, error) { return true, errBroken }

@@ -114,6 +114,11 @@ func TestClearedAsSet(t *testing.T) {
 				if len(b.cookies) != 0 {
 					t.Errorf("not cleared: %v", b.cookies)
 				}
+				for _, gone := range b.last {
+					if gone.MaxAge >= 0 || gone.Expires.IsZero() || gone.Expires.After(epoch) { // RFC 6265 5.2.1, for those that never learned Max-Age
+						t.Errorf("%s does not go: %s", gone.Name, gone.Raw)
+					}
+				}
 				attributes := func(c *http.Cookie) string {
 					return fmt.Sprint(c.Path, c.Domain, c.Secure, c.HttpOnly, c.SameSite, c.Partitioned)
 				}
@@ -374,5 +379,19 @@ func TestEvictionIsBounded(t *testing.T) {
 	}
 	if got := len(answer.Header()["Set-Cookie"]); got != maxEvictions+1 {
 		t.Errorf("%d cookies set, want %d", got, maxEvictions+1)
+	}
+}
+
+// A small cookie goes with the attributes that it was set with.
+func TestClearSmall(t *testing.T) {
+	set, cleared := httptest.NewRecorder(), httptest.NewRecorder()
+	config := CookieConfig{}
+	if err := errors.Join(config.SetSmall(set, app, Form, "v", time.Minute), config.ClearSmall(cleared, app, Form)); err != nil {
+		t.Fatal(err)
+	}
+	b := newBrowser(t, app)
+	b.receive(set)
+	if b.receive(cleared); len(b.last) != 1 || len(b.cookies) != 0 {
+		t.Errorf("cleared by %v, left: %v", b.last, b.cookies)
 	}
 }

@@ -190,6 +190,10 @@ func TestClone(t *testing.T) {
 	clone.Claims["email"] = "eve"
 	clone.Claims["groups"].([]any)[0] = "eve"
 	clone.Claims["realm_access"].(map[string]any)["roles"].([]any)[0] = "eve"
+	if len(clone.UserInfoClaims) == 0 {
+		t.Fatal("the row about lists needs one")
+	}
+	clone.UserInfoClaims[0] = "eve"
 	if !reflect.DeepEqual(original, full()) {
 		t.Error("the original changed with its clone")
 	}

@@ -357,6 +357,26 @@ func TestRevocationEncoding(t *testing.T) {
 			}
 		}
 	}
+	// An issuer where there is none, and none where there is one: two encodings would mean the same.
+	withIssuer := func(of revoked, issuer issuerTag) []byte {
+		data, err := (Revocation{of: of, at: epoch, until: epoch.Add(time.Hour)}).MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data[0] == revocationVersion {
+			return slices.Concat([]byte{revocationVersionOfIssuer, data[1]}, issuer[:], data[2:])
+		}
+		return slices.Concat(data[:2], issuer[:], data[2+len(issuer):])
+	}
+	for name, data := range map[string][]byte{
+		"a session with an issuer":            withIssuer(ofSessionID(NewID()), issuerTag{1}),
+		"a session with an issuer of zeros":   withIssuer(ofSessionID(NewID()), issuerTag{}),
+		"a sid of an issuer that is all zero": withIssuer(ofIdPSession("iss", "sid"), issuerTag{}),
+	} {
+		if got, err := DecodeRevocation(data); !errors.Is(err, ErrEncoding) || got != (Revocation{}) {
+			t.Errorf("%s: %+v, %v; want ErrEncoding", name, got, err)
+		}
+	}
 	if _, err := (Revocation{of: ofSessionID(NewID()), at: epoch, until: time.Unix(-1, 0)}).MarshalBinary(); !errors.Is(err, ErrEncoding) {
 		t.Errorf("until before 1970: %v, want ErrEncoding", err)
 	}

@@ -70,6 +70,9 @@ func TestAdministratorEndsSessions(t *testing.T) {
 	if out, ok := s.command("sessions", "--issuer", s.OP.Issuer(), "--sid", "", "--address", socket, "end"); ok || !strings.Contains(out, "sub or sid") {
 		t.Errorf("sessions end of nobody: %s", out)
 	}
+	if out, ok := s.command("sessions", "--issuer", s.OP.Issuer(), "--sub", who.Sub, "--sid", "1", "--address", socket, "end"); ok || !strings.Contains(out, "sub or sid") {
+		t.Errorf("sessions end by two names: %s", out)
+	}
 	if out, ok := s.command("sessions", "--address", socket); ok || !strings.Contains(out, "sessions end") {
 		t.Errorf("sessions without a word: %s", out)
 	}

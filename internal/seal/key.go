@@ -70,8 +70,8 @@ func KeyFromSecret(secret []byte) (Key, error) {
 // false for every other ID. The ID of a cookie is not authenticated: anyone
 // may send any time.
 func KeyTime(id string) (time.Time, bool) {
-	digits, random, found := strings.Cut(id, "-")
-	if !found || len(digits) != timeWidth || len(random) != randWidth || !properID(id) {
+	digits, random, _ := strings.Cut(id, "-")
+	if len(digits) != timeWidth || len(random) != randWidth || !properID(id) {
 		return time.Time{}, false
 	}
 	seconds, err := strconv.ParseInt(digits, 36, 64)

@@ -92,6 +92,9 @@ func TestSealRefuses(t *testing.T) {
 		}
 		largest = size
 	}
+	if value := mustSeal(t, ring, purpose, strings.Repeat("x", largest)); len(value) <= seal.MaxSealed-4 {
+		t.Errorf("the longest value has %d bytes of %d", len(value), seal.MaxSealed)
+	}
 	if largest < 4400 || largest == 4999 {
 		t.Errorf("the largest payload has %d bytes, want about 4500", largest)
 	}
@@ -155,6 +158,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"no text", "v1." + key.ID, seal.ErrMalformed},
 		{"empty text", head, seal.ErrForged},
 		{"key ID with a slash", "v1.../../key." + text, seal.ErrMalformed},
+		{"key ID with what follows z", "v1.{." + text, seal.ErrMalformed},
 		{"key ID of 33 bytes", "v1." + strings.Repeat("a", 33) + "." + text, seal.ErrMalformed},
 		{"another key's value under this key's ID", forged, seal.ErrForged},
 		{"quoted", `"` + value + `"`, seal.ErrMalformed},
@@ -228,6 +232,7 @@ func TestUnknownKey(t *testing.T) {
 		{"without a time", []seal.Key{mid}, configured, false},
 		{"with a time, but the ring has none", []seal.Key{configured}, mid, false},
 		{"with a time, and the ring has both kinds", []seal.Key{configured, mid}, testKey(t, 2, epoch.Add(time.Hour)), true},
+		{"with a time, and the ring has both kinds, the configured one last", []seal.Key{mid, configured}, testKey(t, 2, epoch.Add(time.Hour)), true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -235,6 +240,9 @@ func TestUnknownKey(t *testing.T) {
 			var unknown *seal.UnknownKeyError
 			if _, err := ring.Open(purpose, value); !errors.As(err, &unknown) || unknown.ID != test.value.ID || unknown.Newer != test.newer {
 				t.Errorf("Open: %v, newer %v; want newer %v", err, unknown != nil && unknown.Newer, test.newer)
+			}
+			if _, timed := seal.KeyTime(unknown.ID); unknown.MayBeNewer() != (test.newer || !timed) {
+				t.Errorf("may be newer: %v", unknown.MayBeNewer())
 			}
 			if err := ring.Holds(value); !errors.As(err, &unknown) {
 				t.Errorf("Holds: %v, want an unknown key", err)
@@ -261,6 +269,14 @@ func TestNewRingRefuses(t *testing.T) {
 	}
 }
 
+// An ID may have as many bytes as the longest that is accepted, and no more.
+func TestLongestKeyID(t *testing.T) {
+	ring := testRing(t, seal.Key{ID: strings.Repeat("z", 32), Secret: make([]byte, 32)})
+	if _, err := ring.Open(purpose, mustSeal(t, ring, purpose, "x")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRingKeepsNoReference(t *testing.T) {
 	key, same := testKey(t, 1, epoch), seal.Key{}
 	same.ID, same.Secret = key.ID, bytes.Clone(key.Secret)
@@ -273,6 +289,7 @@ func TestRingKeepsNoReference(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	var ids []string
+	secrets := map[string]bool{string(make([]byte, 32)): true}
 	for seconds := range 3 {
 		for range 2 {
 			key, err := seal.NewKey(epoch.Add(time.Duration(seconds) * time.Second))
@@ -280,6 +297,10 @@ func TestKeys(t *testing.T) {
 				t.Fatal(err)
 			}
 			ids = append(ids, key.ID)
+			if secrets[string(key.Secret)] {
+				t.Errorf("%v: its secret is not random", key)
+			}
+			secrets[string(key.Secret)] = true
 			if created, ok := seal.KeyTime(key.ID); !ok || !created.Equal(key.Created) || len(key.Secret) != 32 {
 				t.Errorf("%v: %v, %v, %d bytes", key.ID, created, ok, len(key.Secret))
 			}
@@ -298,6 +319,11 @@ func TestKeys(t *testing.T) {
 	for _, id := range []string{"", "k234567", ids[0][1:], ids[0] + "a", "-00000-abcdefghij", "0000000_abcdefghij", "zzzzzz!-abcdefghij", "+000001-abcdefghij"} {
 		if at, ok := seal.KeyTime(id); ok {
 			t.Errorf("KeyTime(%q) = %v", id, at)
+		}
+	}
+	for name, at := range map[string]time.Time{"at the beginning of 1970": time.Unix(0, 0), "in the last second of seven digits": time.Unix(78_364_164_095, 0)} {
+		if key, err := seal.NewKey(at); err != nil || !key.Created.Equal(at) {
+			t.Errorf("a key made %s: %v", name, err)
 		}
 	}
 	if created, ok := seal.KeyTime("zzzzzzz-abcdefghij"); !ok || created.Year() != 4453 {

@@ -9,8 +9,6 @@ import (
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-// The limits of tries: they come back with time, a right password gives back what it took, and nothing is shared but on
-// purpose.
 // fixedLimiter is one in which no two of the names and addresses here share a bucket. With
 // a secret at random they do, once in a thousand runs.
 func fixedLimiter() *Limiter {
@@ -19,6 +17,8 @@ func fixedLimiter() *Limiter {
 	return l
 }
 
+// The limits of tries: they come back with time, a right password gives back what it took, and nothing is shared but on
+// purpose.
 func TestLimiter(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	try := func(a *Limiter, name, address string) bool {
@@ -81,8 +81,11 @@ func TestLimiter(t *testing.T) {
 	if n := count(a, "eve", "192.0.2.1") + count(a, "eve", "::ffff:192.0.2.1"); n != 10 {
 		t.Errorf("one address in two spellings: %d", n)
 	}
-	b := NewLimiter()
-	if b.slot("a", "bc") == a.slot("a", "bc") || a.slot("a", "bc") == a.slot("ab", "c") {
+	a = fixedLimiter()
+	if n := count(a, "eve", "@") + count(a, "eve", "/run/client.sock"); n != 20 {
+		t.Errorf("two addresses that are no IP addresses: %d", n)
+	}
+	if b, c := NewLimiter(), NewLimiter(); b.slot("a", "bc") == c.slot("a", "bc") || a.slot("a", "bc") == a.slot("ab", "c") {
 		t.Error("slots can be told in advance, or run together")
 	}
 }
@@ -134,7 +137,15 @@ func TestLimiterAmongProcesses(t *testing.T) {
 			t.Errorf("%s: %d attempts and %d questions, want %d and as many as this process would allow", tt.name, n, tt.others.asked, tt.want)
 		}
 	}
-	a, others := fixedLimiter(), &elsewhere{used: map[string]int{}}
+	a, others := fixedLimiter(), &elsewhere{used: map[string]int{"address": 10}}
+	for range 5 {
+		count(a, others)
+		now = now.Add(time.Minute) // a minute of one address costs a name what it gets back
+	}
+	if used := others.used["name"]; used != 0 {
+		t.Errorf("what the address refuses elsewhere has cost the name %d attempts", used)
+	}
+	a, others = fixedLimiter(), &elsewhere{used: map[string]int{}}
 	for range 50 {
 		giveBack, err := a.Take(t.Context(), others, "file", "eve", "192.0.2.1", now)
 		if err != nil {

@@ -62,6 +62,93 @@ func TestParseUsers(t *testing.T) {
 	}
 }
 
+// Hashes that cost next to nothing: of "correct horse", and of 72 times x.
+const (
+	bcryptOfHorse = "$2a$04$YFnyzRq95MeXpAyGNvgP.eAulW0RsRj53zz6Ofjp8mImYe5OCo.jy"
+	bcryptOf72    = "$2a$04$IEnY3MjA/6zAnDKERaNZHOjacnV9XqAriD5iOTn/Bbl3g9WG4ko8W"
+	argon2OfHorse = "$argon2id$v=19$m=8,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$M7jw0GQI4Kfcxf+xPldfNRYttP89scc9XVAYAcaZ0U0"
+)
+
+// A line of each kind of hash lets in who has its password, and nobody else: not who has the first 72 bytes of a longer one,
+// where bcrypt reads no further.
+func TestParsedUsersSignIn(t *testing.T) {
+	long := strings.Repeat("x", 72)
+	parsed, err := Parse([]byte("ada " + bcryptOfHorse + "\nbob " + argon2OfHorse + "\neve " + bcryptOf72))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, password string
+		right          bool
+	}{
+		{"ada", "correct horse", true},
+		{"ada", "wrong", false},
+		{"ada", "", false},
+		{"bob", "correct horse", true},
+		{"bob", "wrong", false},
+		{"bob", "", false},
+		{"eve", long, true},
+		{"eve", long + "x", false},
+		{"mallory", "correct horse", false},
+	} {
+		if who := parsed.Verify(tt.name, tt.password); (who != nil) != tt.right || who != nil && who.Name != tt.name {
+			t.Errorf("%s with %q: %v", tt.name, tt.password, who)
+		}
+	}
+}
+
+// What is just within the bounds is a user.
+func TestParseUsersWithinBounds(t *testing.T) {
+	hash := func(cost string) string { return strings.Replace(bcryptOfTest, "$14$", "$"+cost+"$", 1) }
+	for _, tt := range []struct{ name, text string }{
+		{"the longest name", strings.Repeat("a", 255) + " " + bcryptOfTest},
+		{"the first and the last character of a name", "!~ " + bcryptOfTest},
+		{"the lowest cost of bcrypt", "ada " + hash("04")},
+		{"the highest cost of bcrypt", "ada " + hash("18")},
+		{"the most memory of argon2id", "ada " + strings.Replace(argon2OfTest, "m=47104", "m=1048576", 1)},
+		{"the most threads of argon2id", "ada " + strings.Replace(argon2OfTest, "p=1", "p=255", 1)},
+	} {
+		if parsed, err := Parse([]byte(tt.text)); err != nil || len(parsed.all) != 1 {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	if _, err := Parse([]byte("ada " + strings.Replace(argon2OfTest, "m=47104", "m=1048577", 1))); err == nil {
+		t.Error("more than the most memory of argon2id is taken")
+	}
+}
+
+// failing is a hash that cannot be compared, of which the module says that it fits.
+type failing struct{}
+
+func (failing) Compare([]byte, []byte) (bool, error) { return true, errors.New("no") }
+
+// A comparison that fails lets nobody in.
+func TestVerifyFailsClosed(t *testing.T) {
+	ada := &User{Name: "ada", comparer: failing{}}
+	if who := (&List{byName: map[string]*User{"ada": ada}, all: []*User{ada}}).Verify("ada", "x"); who != nil {
+		t.Errorf("%v is let in", who)
+	}
+}
+
+// Which user an unknown name is compared with cannot be told without the file.
+func TestComparedWithDependsOnTheFile(t *testing.T) {
+	text := "ada " + bcryptOfHorse + "\nbob " + argon2OfHorse
+	one, err := Parse([]byte(text))
+	other, err2 := Parse([]byte(text + "\n# later"))
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 64 {
+		name := strings.Repeat("x", i)
+		a, _ := one.comparedWith(name)
+		b, _ := other.comparedWith(name)
+		if a.Name != b.Name {
+			return
+		}
+	}
+	t.Error("it is the same one whatever else the file says")
+}
+
 // A token ends when its line changes: every part of a line is in its name, and nothing runs together.
 func TestEntryOf(t *testing.T) {
 	entries := map[string]string{}
