@@ -167,7 +167,7 @@ func (g *Gate) isPublic(r *http.Request) (bool, error) {
 	views := []*http.Request{r} // which stays on the stack
 	// public asks for the path alone, so that a method that a request names beside its
 	// own counts for matchers only.
-	if !hasOnePath(r) || len(g.matchers) > 0 && otherMethods(r) != nil {
+	if !hasOnePath(r) || len(g.matchers) > 0 && !hasOneReading(r) {
 		var err error
 		if views, err = readings(r); err != nil {
 			return false, matcherFailed(err)
