@@ -75,7 +75,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}
-	if v.gate == g {
+	if v.gate == g && !v.asked {
 		if name, ours := g.endpoint(r); ours {
 			return g.serveEndpoint(w, r, v, name)
 		}
