@@ -51,10 +51,10 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 		w.WriteHeader(http.StatusOK)
 		return nil
 	})
-	switch _, ours := g.endpoint(asked); {
-	case ours && isPlain(asked.URL):
+	switch name, ours := g.endpoint(asked); {
+	case ours && isPlain(asked.URL) && g.hasEndpoint(name):
 		return pass.ServeHTTP(w, r) // our endpoints are for everybody; r has no identity
-	case ours: // and something else to a server that resolves /oauth2/../x
+	case ours && !isPlain(asked.URL): // something else to a server that resolves /oauth2/../x
 		return g.fail(w, r, v, cannotJudge(fmt.Errorf("%.64q may be an endpoint of the gate or not", asked.RequestURI)))
 	}
 	v.asked = true
@@ -71,6 +71,19 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 // cannotJudge refuses a question about a request that is not known well enough.
 func cannotJudge(err error) *authflow.Error {
 	return problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err)
+}
+
+// hasEndpoint reports that a name below the base path is one of ours. Another proxy may
+// send the application what is not (`/oauth2/applications`): that is judged like any
+// other path.
+func (g *Gate) hasEndpoint(name string) bool {
+	switch name {
+	case "auth", "login", "start", "sign_in", "logout", "sign_out", "signed-out", "session", "userinfo", "jwks", "ping", "backchannel-logout", "frontchannel-logout":
+		return true
+	case "token", "revoke":
+		return g.users != nil
+	}
+	return isCallback(name) || strings.HasPrefix(name, resourceMetadataPath)
 }
 
 // askedAbout is the request that another proxy asks about, as this server would

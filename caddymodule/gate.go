@@ -76,7 +76,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}
-	if v.gate == g {
+	if v.gate == g && !v.asked {
 		if name, ours := g.endpoint(r); ours {
 			return g.serveEndpoint(w, r, v, name)
 		}
@@ -169,7 +169,7 @@ func (g *Gate) isPublic(r *http.Request) (bool, error) {
 	views := []*http.Request{r} // which stays on the stack
 	// public asks for the path alone, so that a method that a request names beside its
 	// own counts for matchers only.
-	if !hasOnePath(r) || len(g.matchers) > 0 && otherMethods(r) != nil {
+	if !hasOnePath(r) || len(g.matchers) > 0 && !hasOneReading(r) {
 		var err error
 		if views, err = readings(r); err != nil {
 			return false, matcherFailed(err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -53,8 +54,8 @@ func readings(r *http.Request) ([]*http.Request, error) {
 			all = append(all, &reading)
 		}
 	}
-	methods := otherMethods(r)
-	if len(methods)*len(all) > maxReadings {
+	methods, hosts := otherMethods(r), otherHosts(r)
+	if len(all)*(1+len(methods))*(1+len(hosts)) > maxReadings {
 		return nil, errCountless
 	}
 	for _, view := range slices.Clone(all) {
@@ -64,13 +65,63 @@ func readings(r *http.Request) ([]*http.Request, error) {
 			all = append(all, &reading)
 		}
 	}
+	for _, view := range slices.Clone(all) {
+		for _, host := range hosts {
+			reading := *view
+			reading.Host = host
+			all = append(all, &reading)
+		}
+	}
+	for i := range all[1:] {
+		all[i+1] = withItsPlaceholders(all[i+1], r)
+	}
 	return all, nil
 }
 
+// withItsPlaceholders gives a reading placeholders of its own, since matchers such as
+// expression ask them, and those of the request for the rest.
+func withItsPlaceholders(reading, r *http.Request) *http.Request {
+	prepared := asRequest(reading, nil, r)
+	own, _ := prepared.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if given, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		own.Map(given.Get)
+	}
+	return prepared
+}
+
+// otherHosts is the name that some server takes a request's host for, if it is written
+// in a way that only some understand; or nothing.
+func otherHosts(r *http.Request) []string {
+	name := hostName(r.Host)
+	if rest, same := strings.CutPrefix(r.Host, name); same && (rest == "" || rest[0] == ':' && !strings.Contains(rest[1:], ":")) {
+		return nil
+	}
+	return []string{name}
+}
+
+// hostName is a host as obliging servers take it: without user and port, however odd,
+// and the dots behind it. An address of IPv6 stays as it is.
+func hostName(host string) string {
+	host = host[strings.LastIndexByte(host, '@')+1:]
+	if strings.HasPrefix(host, "[") {
+		return host
+	}
+	host, _, _ = strings.Cut(host, ":")
+	return strings.TrimRight(host, ".")
+}
+
 // otherMethods are those that a header of the request, or its query, names in place of
-// its own, and some application would follow (SEC-10).
+// its own, and some application would follow (SEC-10); and what the method itself is to
+// most: HEAD is answered as GET is, CONNECT for a WebSocket goes on as GET, and some do
+// not mind small letters.
 func otherMethods(r *http.Request) []string {
 	var methods []string
+	switch upper := strings.ToUpper(r.Method); {
+	case upper == http.MethodHead || upper == http.MethodConnect:
+		methods = append(methods, http.MethodGet)
+	case upper != r.Method:
+		methods = append(methods, upper)
+	}
 	for name, values := range r.Header {
 		if namesMethodHeader(name) {
 			for _, value := range values {

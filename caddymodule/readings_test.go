@@ -2,15 +2,18 @@ package caddymodule
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"path"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/gatehouse-auth/gatehouse/internal/hostile"
@@ -256,8 +259,8 @@ func TestMethodThatAHeaderNames(t *testing.T) {
 	reads := caddyhttp.MatcherSet{caddyhttp.MatchMethod{"GET"}}
 	groups := map[string][]string{"groups": {"staff"}}
 	for _, tt := range []struct {
-		name, target, header, value string
-		denied                      bool
+		name, method, target, header, value string
+		denied                              bool
 	}{
 		{name: "none"},
 		{name: "override", header: "X-Http-Method-Override", value: "delete", denied: true},
@@ -265,10 +268,11 @@ func TestMethodThatAHeaderNames(t *testing.T) {
 		{name: "the third", header: "X-Method-Override", value: "DELETE", denied: true},
 		{name: "parameter", target: "/?_method=delete", denied: true},
 		{name: "parameter of PHP", target: "/?%2eMethod=DELETE", denied: true},
+		{name: "in small letters", method: "delete", denied: true},
 		{name: "the same", header: "X-Http-Method-Override", value: "GET"},
 		{name: "another parameter", target: "/?method=delete&payment_method=x"},
 	} {
-		r := withReplacer(request(t, http.MethodGet, cmp.Or(tt.target, "/")))
+		r := withReplacer(request(t, cmp.Or(tt.method, http.MethodGet), cmp.Or(tt.target, "/")))
 		if tt.header != "" {
 			r.Header[tt.header] = []string{tt.value}
 		}
@@ -284,6 +288,67 @@ func TestMethodThatAHeaderNames(t *testing.T) {
 		g := &Gate{matchers: caddyhttp.MatcherSets{own}}
 		if open, err := g.isPublic(r); err != nil || open == tt.denied {
 			t.Errorf("%s: a gate for the method: open %v, %v", tt.name, open, err)
+		}
+	}
+}
+
+// SEC-10: what is answered as GET is judged as GET, too.
+func TestMethodsThatAreAnsweredAsGET(t *testing.T) {
+	g := &Gate{matchers: caddyhttp.MatcherSets{{caddyhttp.MatchMethod{"GET"}}}}
+	for method, protected := range map[string]bool{"GET": true, "HEAD": true, "head": true, "CONNECT": true, "POST": false} {
+		if open, err := g.isPublic(withReplacer(request(t, method, "http://app.example.test/"))); err != nil || open == protected {
+			t.Errorf("%s: open %v, %v", method, open, err)
+		}
+	}
+}
+
+// SEC-07: a host is judged as the application may take it, which need not be as it is written.
+func TestHostsThatServersReadAsAnother(t *testing.T) {
+	g := &Gate{matchers: caddyhttp.MatcherSets{{caddyhttp.MatchHost{"admin.example.test"}}}}
+	for _, tt := range []struct {
+		host      string
+		protected bool
+	}{
+		{host: "admin.example.test", protected: true},
+		{host: "ADMIN.example.test:8443", protected: true},
+		{host: "admin.example.test.", protected: true},
+		{host: "admin.example.test.:443", protected: true},
+		{host: "admin.example.test..", protected: true},
+		{host: "admin.example.test:80:80", protected: true},
+		{host: "admin.example.test:x", protected: true},
+		{host: "user@admin.example.test", protected: true},
+		{host: "wiki.example.test"},
+		{host: "wiki.example.test.:80"},
+		{host: "admin.example.test.evil.example"},
+		{host: "[::1]:80"},
+	} {
+		r := withReplacer(request(t, http.MethodGet, "/"))
+		r.Host = tt.host
+		if open, err := g.isPublic(r); err != nil || open == tt.protected {
+			t.Errorf("%s: open %v, %v", tt.host, open, err)
+		}
+	}
+}
+
+// SEC-07, SEC-08: a matcher that asks placeholders sees every reading as one that asks the request does.
+func TestReadingsOfExpressions(t *testing.T) {
+	for _, expression := range []string{`path('/admin/*')`, `{http.request.uri.path}.startsWith('/admin/')`, `{http.request.uri}.startsWith('/admin/')`, `{http.request.host} == 'admin.example.test'`} {
+		matcher := &caddyhttp.MatchExpression{Expr: expression}
+		ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+		defer cancel()
+		if err := matcher.Provision(ctx); err != nil {
+			t.Fatal(err)
+		}
+		g := &Gate{matchers: caddyhttp.MatcherSets{{matcher}}}
+		for target, protected := range map[string]bool{"/admin/x": true, "/x/..%2fadmin/x": true, "/%2561dmin/x": true, "/public/%5c..%5c..%5cadmin/x": true, "/x/..%2fy": false} {
+			r := httptest.NewRequest(http.MethodGet, target, nil)
+			if r.Host = "wiki.example.test"; strings.Contains(expression, "host") && protected {
+				r.Host = "admin.example.test."
+			}
+			r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), &caddyhttp.Server{})
+			if open, err := g.isPublic(r); err != nil || open == protected {
+				t.Errorf("%s: %s: open %v, %v", expression, target, open, err)
+			}
 		}
 	}
 }

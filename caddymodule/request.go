@@ -168,7 +168,9 @@ func originalTarget(r *http.Request) string {
 }
 
 // hasOneReading reports that nobody could take a request for another one.
-func hasOneReading(r *http.Request) bool { return hasOnePath(r) && otherMethods(r) == nil }
+func hasOneReading(r *http.Request) bool {
+	return hasOnePath(r) && otherMethods(r) == nil && otherHosts(r) == nil
+}
 
 // hasOnePath reports that nobody could take its path for another one.
 func hasOnePath(r *http.Request) bool {

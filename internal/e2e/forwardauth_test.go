@@ -104,6 +104,10 @@ func TestForwardAuthAnswers(t *testing.T) {
 		{"beside the area", "/oauth2/auth", gus, told("GET", "/x"), 200, "", "gus"},
 		{"a method's rule", "/oauth2/auth", rita, told("DELETE", "/x"), 403, "denied", ""},
 		{"an endpoint of ours", "/oauth2/auth", "", told("GET", "/oauth2/login?rd=/x"), 200, "", ""},
+		{"the application's own, below ours", "/oauth2/auth", "", told("GET", "/oauth2/applications/1"), 401, "no_session", ""},
+		{"the application's own, signed in", "/oauth2/auth", alice, told("GET", "/oauth2/applications/1"), 200, "", "alice"},
+		{"below a name of ours", "/oauth2/auth", "", told("GET", "/oauth2/login/x"), 401, "no_session", ""},
+		{"Envoy's prefix twice", "/oauth2/auth/oauth2/auth/x", "", nil, 401, "no_session", ""},
 		{"a sign-out is not done by asking", "/oauth2/auth", alice, told("POST", "/oauth2/logout"), 200, "", ""},
 		{"still signed in", "/oauth2/auth", alice, told("GET", "/x"), 200, "", "alice"},
 		{"another site's form (SEC-108)", "/oauth2/auth", alice, http.Header{

@@ -127,6 +127,49 @@ func TestNoSpellingIsReadAsIdentity(t *testing.T) {
 	}
 }
 
+// SEC-07, SEC-08: no path opens what applications on Node serve below /admin, whether they ask the URL Standard's
+// parser, decode what it gives and resolve it, or match the path as it stands.
+func TestPathsThatNodeReads(t *testing.T) {
+	t.Parallel()
+	handler := startProgram(t, "node", []string{"app.js", "$PORT"}, "app.js", `
+const normalize = require('path').posix.normalize
+const decoded = p => { try { return decodeURIComponent(p) } catch { return p } }
+require('http').createServer((request, response) => {
+	const paths = [request.url.split('?')[0]]
+	try { paths.push(new URL(request.url, 'http://app').pathname) } catch {}
+	for (const p of [...paths]) paths.push(decoded(p), normalize(decoded(p)))
+	response.end(paths.some(p => /^\/admin(\/|$)/i.test(p)) ? 'secret' : 'open')
+}).listen(+process.argv[2], '127.0.0.1')
+`, "reverse_proxy 127.0.0.1:$PORT")
+	for name, words := range map[string]string{"public": "gatehouse {\n\t\tpublic /public/*\n\t}", "area": "@admin path /admin /admin/*\n\tgatehouse @admin"} {
+		s := StartSite(t, "{\n\tgatehouse {\n\t\t{$PROVIDER}\n\t}\n}\nhttps://app.example.test:{$PORT} {\n\ttls {$CERT} {$KEY}\n\t"+words+"\n\t"+handler+"\n}\n", staff)
+		targets := []string{
+			"/admin/users", "/admin/..%2fpublic%2fx", "/admin/users/%2e%2e/%2e%2e/public/x", "//public/admin/users", "///public/admin/users", "//public:80/admin/users", "/public/%2e%2e/%2fadmin/%2f../../public/x",
+		}
+		for i, target := range hostile.Paths() {
+			if i%251 == 0 {
+				targets = append(targets, target)
+			}
+		}
+		opened := 0
+		for _, target := range append(targets, "/public/x") {
+			page := raw(t, s, "GET "+target+" HTTP/1.1\r\nHost: app.example.test:"+s.Port+"\r\n\r\n")
+			if page == nil {
+				continue
+			}
+			if page.Status == http.StatusOK {
+				opened++
+			}
+			if strings.Contains(page.Body, "secret") {
+				t.Errorf("%s: %s opens what is below /admin", name, target)
+			}
+		}
+		if opened == 0 {
+			t.Errorf("%s: the application was never asked", name)
+		}
+	}
+}
+
 // folded is a name by its letters and digits alone.
 func folded(name string) string {
 	return strings.Map(func(c rune) rune {
