@@ -71,7 +71,7 @@ func (c *Client) fetchMetadata(ctx context.Context) (*metadata, error) {
 	// OIDC Discovery 4.1: a terminating "/" of the issuer is removed first.
 	address := strings.TrimSuffix(c.cfg.Issuer, "/") + "/.well-known/openid-configuration"
 	body, err := c.getJSON(ctx, address)
-	if refusal, is := errors.AsType[*EndpointError](err); is { // what else went wrong names the address itself
+	if refusal, is := errors.AsType[*endpointError](err); is { // what else went wrong names the address itself
 		err = fmt.Errorf("%s: %w", address, refusal)
 	}
 	if err != nil {

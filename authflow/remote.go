@@ -144,14 +144,14 @@ func (r *remote[T]) wait(ctx context.Context, done <-chan struct{}) (*T, error) 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !over || r.err != nil {
-		return nil, r.trouble()
+		return nil, r.lastError()
 	}
 	return r.document, nil
 }
 
-// trouble returns why the last attempt failed, or that there is no answer yet.
+// lastError returns why the last attempt failed, or that there is no answer yet.
 // r.mu is held.
-func (r *remote[T]) trouble() error { return cmp.Or(r.err, errWaiting) }
+func (r *remote[T]) lastError() error { return cmp.Or(r.err, errWaiting) }
 
 // bucket is a token bucket: at once it allows size takes, and then one per
 // interval, which is not zero.

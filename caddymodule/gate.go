@@ -33,8 +33,9 @@ type Gate struct {
 	providers       []*provider // at which people sign in
 	speakers        []*provider // whose word counts: these, and issuers of access tokens
 	bearer          *bearer     // nil: no access tokens
-	users           *provider   // nil: no token URL of our own
+	users           *siteUsers  // nil: no token URL of our own
 	issued          *authflow.IssuedTokens
+	tokenWatches    requestWatches
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
 	keys            session.Keys
@@ -48,6 +49,7 @@ type Gate struct {
 	names           *nameSet // every identity header
 	own             *nameSet // those that this gate sets
 	rulesMatch      bool     // some rule has a matcher of its own
+	lists           *followedLists
 	requires        []requirement
 	forwards        []ForwardConfig
 	publicOrigin    origin
@@ -164,7 +166,9 @@ func (g *Gate) isPublic(r *http.Request) (bool, error) {
 		return false, nil
 	}
 	views := []*http.Request{r} // which stays on the stack
-	if !hasOneReading(r) {
+	// public asks for the path alone, so that a method that a request names beside its
+	// own counts for matchers only.
+	if !hasOnePath(r) || len(g.matchers) > 0 && otherMethods(r) != nil {
 		var err error
 		if views, err = readings(r); err != nil {
 			return false, matcherFailed(err)
@@ -247,7 +251,7 @@ func (g *Gate) checkSession(r *http.Request, v *visit, p *provider, needed stepU
 	}
 	s := v.live.Session()
 	who := identity{session: s, provider: p, prefixed: len(v.gate.speakers) > 1}
-	if err := g.admit(r, who); err != nil {
+	if err := g.admitTo(v, r, who); err != nil {
 		return identity{}, err
 	}
 	if err := needed.check(s, g.now); err != nil {

@@ -168,9 +168,9 @@ func (a *App) saySilent() {
 	}
 }
 
-// sayAlone logs, at the start, what several servers of one site would not share, since a
+// logNotShared logs, at the start, what several servers of one site would not share, since a
 // server cannot see whether there are others.
-func (a *App) sayAlone() {
+func (a *App) logNotShared() {
 	if !a.alone.Load() {
 		return
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/guard"
 )
 
 // unkept are revocations that count here and that the journal did not take. They are
@@ -58,7 +60,7 @@ func (u *unkept) write(ctx context.Context, journal Journal) {
 	waiting := slices.Collect(maps.Values(u.waiting))
 	u.mu.Unlock()
 	for _, r := range waiting {
-		_, err := guard(func() (struct{}, error) {
+		_, err := guard.Call(func() (struct{}, error) {
 			ctx, cancel := context.WithTimeout(ctx, journalTimeout)
 			defer cancel()
 			return struct{}{}, journal.Append(ctx, r)

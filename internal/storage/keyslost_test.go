@@ -82,12 +82,13 @@ func TestKeyRingWritesBackWhatTheStorageLost(t *testing.T) {
 			}
 			k.storage = writable
 			c.advance(ringAge)
+			// The process reads first, and so another finds what it has written back.
 			for i, ring := range []*KeyRing{k, testKeyRing(dir, c)} {
 				if _, err := mustRing(t, ring).Open(cookiePurpose, newest); err != nil {
-					t.Errorf("process %d: signed out: %v", i, err)
+					t.Errorf("process %d: signed out: %v", i+1, err)
 				}
 				if sealed := mustSeal(t, mustRing(t, ring)); keyOf(sealed) != keyOf(newest) {
-					t.Errorf("process %d seals with %s", i, keyOf(sealed))
+					t.Errorf("process %d seals with %s", i+1, keyOf(sealed))
 				}
 			}
 		})
