@@ -154,6 +154,7 @@ type revocations struct {
 	succession *succession // which is read with them
 	feed       *feed       // nil: nothing is shared with other processes
 	entries    *byIssuer
+	unkept     unkept
 
 	// untold: the shared memory did not take something that counts here.
 	untold atomic.Bool
@@ -177,7 +178,7 @@ type noted struct {
 
 // add makes a revocation count, in this process at once. [ErrUnavailable]: the
 // shared memory did not take it, which is told again when it is back; or, where
-// there is none, the journal, and after a restart it would be forgotten. A process
+// there is none, the journal, and a restart would forget it, until the journal takes it. A process
 // that shares may have no place for a journal: then the memory alone outlives it.
 // What they have is not given to them again, however often a dead cookie signs out.
 func (r *revocations) add(ctx context.Context, rev Revocation, now time.Time) error {
@@ -201,6 +202,9 @@ func (r *revocations) add(ctx context.Context, rev Revocation, now time.Time) er
 		if err == nil {
 			r.remember(noted{Revocation: rev, kept: true}, now)
 		} else if !outlives {
+			if r.feed == nil { // else the shared memory is told again
+				r.unkept.add(rev, r.journal)
+			}
 			errs = append(errs, fmt.Errorf("%w: revocation not stored: %w", ErrUnavailable, err))
 		}
 	}

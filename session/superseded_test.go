@@ -133,3 +133,39 @@ func TestShowingTakesNothingBack(t *testing.T) {
 		t.Errorf("an older generation: %v", err)
 	}
 }
+
+// Somebody signs out while the journal takes nothing, and is told so. What the journal did not take it is given again, until
+// it takes it, and at the end of the process at the latest: a copy of the cookie stays dead after a restart.
+func TestRevokedWhileTheJournalIsAway(t *testing.T) {
+	for name, end := range map[string]func(*gate){
+		"a crash, after the journal is back for a while": func(*gate) { time.Sleep(2 * lastMarkRetry) },
+		"a graceful stop at once":                        func(g *gate) { g.state.AwaitUpdates(context.Background()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				j := &journal{}
+				keys := &testKeys{ring: newRing(t, time.Now().Add(-time.Hour))}
+				g := gateOf(t, j, keys)
+				b, staying := newBrowser(t, app), newBrowser(t, app)
+				g.signIn(b, fresh())
+				g.signIn(staying, fresh())
+				j.mu.Lock()
+				j.appendErr = errOutage
+				j.mu.Unlock()
+				if err := g.End(t.Context(), BySession(g.mustLoad(b))); !errors.Is(err, ErrUnavailable) {
+					t.Errorf("the sign-out that is kept nowhere: %v", err)
+				}
+				g.wantErr(b, ErrRevoked)
+				time.Sleep(time.Hour)
+				j.mu.Lock()
+				j.appendErr = nil
+				j.mu.Unlock()
+				end(g)
+				restarted := gateOf(t, j, keys)
+				restarted.wantErr(b, ErrRevoked)
+				restarted.mustLoad(staying)
+				time.Sleep(2 * lastMarkRetry) // nothing is written any more
+			})
+		})
+	}
+}

@@ -221,10 +221,11 @@ func (u *updates) join(ctx context.Context, id ID, now func() time.Time, work fu
 	return p.flight, nil
 }
 
-// AwaitUpdates waits until no update is under way and what is superseded is written, or
-// ctx ends: at the end of a process, before what stands in memory is kept.
+// AwaitUpdates waits until no update is under way and what is superseded or revoked is
+// written, or ctx ends: at the end of a process, before what stands in memory is kept.
 func (st *State) AwaitUpdates(ctx context.Context) {
 	defer st.marks.await(ctx)
+	defer st.revoked.unkept.write(ctx, st.revoked.journal)
 	for {
 		flight := st.updates.running()
 		if flight == nil {

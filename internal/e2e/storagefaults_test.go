@@ -110,8 +110,15 @@ func TestDiskFull(t *testing.T) {
 	if !eventually(20*time.Second, func() bool { return len(s.supersededFiles()) > 0 }) {
 		t.Error("what could not be written is not written later")
 	}
+	revocations := filepath.Join(s.Storage(), "gatehouse", "revocations", "*-*")
+	if !eventually(70*time.Second, func() bool { found, err := filepath.Glob(revocations); return err == nil && len(found) > 1 }) {
+		t.Error("the sign-out that could not be kept is not kept later")
+	}
 	s.Kill()
 	s.start(s.fill(oneSite))
+	if again := copied.Fetch(s.HTTP(), http.MethodGet, s.HTTP()+"/", nil, ""); again.Status != http.StatusUnauthorized {
+		t.Errorf("signed out while the disk was full, and alive after a crash: %d", again.Status)
+	}
 	if again := twin.Fetch(s.HTTP(), http.MethodGet, s.HTTP()+"/", nil, ""); again.Status != http.StatusUnauthorized {
 		t.Errorf("signed out, and alive after a crash: %d", again.Status)
 	}

@@ -56,6 +56,12 @@ type readRing struct {
 	read    time.Time
 }
 
+// fresh tells whether the ring was read less than age ago, and the clock was not set back
+// since: while it was ahead, keys were taken for retired that are not.
+func (r *readRing) fresh(now time.Time, age time.Duration) bool {
+	return r != nil && now.Sub(r.read) < age && !now.Round(0).Before(r.read.Round(0))
+}
+
 // NewKeyRing returns the ring of a storage. It reads nothing yet: the first call of
 // [KeyRing.Ring] does, and makes the first key if there is none. The clock is
 // time.Now by default.
@@ -84,7 +90,7 @@ func (k *KeyRing) LongestLifetime() time.Duration { return time.Duration(k.longe
 // used; an error means that none could be read so far.
 func (k *KeyRing) Ring(ctx context.Context) (*seal.Ring, error) {
 	current := k.current.Load()
-	if current != nil && k.now().Sub(current.read) < ringAge {
+	if current.fresh(k.now(), ringAge) {
 		return current.ring, nil
 	}
 	if current != nil {
@@ -112,7 +118,7 @@ func (k *KeyRing) Refresh(ctx context.Context) {
 // reread reads the storage unless the ring is younger than age. The caller holds mu.
 func (k *KeyRing) reread(ctx context.Context, age time.Duration) (*seal.Ring, error) {
 	current, now := k.current.Load(), k.now()
-	if current != nil && now.Sub(current.read) < age {
+	if current.fresh(now, age) {
 		return current.ring, nil
 	}
 	if k.failed != nil && now.Sub(k.tried) < retryAfter {

@@ -145,6 +145,26 @@ func TestKeyRingFollowsARotationAtOnce(t *testing.T) {
 	}
 }
 
+// The clock is ahead by months for a moment, in which the keys are read, and is set back: nobody whom they signed in is
+// signed out for longer than that.
+func TestKeyRingAfterTheClockWasAhead(t *testing.T) {
+	c := &clock{now: someTime}
+	k := testKeyRing(t.TempDir(), c)
+	sealed := mustSeal(t, mustRing(t, k))
+	const ahead = 100 * 24 * time.Hour
+	c.advance(ahead)
+	if _, err := mustRing(t, k).Open(cookiePurpose, sealed); err == nil {
+		t.Fatal("the test needs a key that is retired while the clock is ahead")
+	}
+	c.advance(time.Second - ahead)
+	if _, err := mustRing(t, k).Open(cookiePurpose, sealed); err != nil {
+		t.Error(err)
+	}
+	if again := mustSeal(t, mustRing(t, k)); keyOf(again) != keyOf(sealed) {
+		t.Error("the key of the future seals")
+	}
+}
+
 // countingStorage counts how often it is listed.
 type countingStorage struct {
 	certmagic.Storage
