@@ -115,6 +115,7 @@ type Live struct {
 	scope   Scope
 	ring    *seal.Ring
 	used    time.Time // the last use that was noted
+	heldUp  bool      // there is a newer generation, which nobody here knows
 	watch   Watch     // of the request
 }
 
