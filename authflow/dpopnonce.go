@@ -67,12 +67,6 @@ func (n *Nonces) Put(rawURL string, header http.Header) string {
 	return nonce
 }
 
-// isNonce tells whether s is a nonce that is not too long. A nonce consists of the same
-// characters as a scope (RFC 9449 8.1: 1*NQCHAR, RFC 6749 A).
-func isNonce(s string) bool {
-	return len(s) <= maxNonce && IsScope(s)
-}
-
 // challengeError returns the error of the first challenge of a scheme in
 // WWW-Authenticate headers (RFC 9110 11.6.1), "" if there is none. Scheme and name
 // are compared without regard to case (RFC 9110 11.1, 11.2).
@@ -84,12 +78,14 @@ func challengeError(headers []string, scheme string) string {
 			word, rest = cutToken(strings.TrimLeft(rest, " \t,"))
 			after := strings.TrimLeft(rest, " \t")
 			if !strings.HasPrefix(after, "=") {
-				if of = word; word == "" && rest != "" {
+				of = word
+				if word == "" && rest != "" {
 					rest = rest[1:] // no token: what this is we need not know
 				}
 				continue
 			}
-			if value, rest = cutValue(strings.TrimLeft(after[1:], " \t")); strings.EqualFold(of, scheme) && strings.EqualFold(word, "error") {
+			value, rest = cutValue(strings.TrimLeft(after[1:], " \t"))
+			if strings.EqualFold(of, scheme) && strings.EqualFold(word, "error") {
 				return value
 			}
 		}

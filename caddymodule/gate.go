@@ -33,7 +33,7 @@ type Gate struct {
 	providers       []*provider // at which people sign in
 	speakers        []*provider // whose word counts: these, and issuers of access tokens
 	bearer          *bearer     // nil: no access tokens
-	users           *provider   // nil: no token URL of our own
+	users           *siteUsers  // nil: no token URL of our own
 	issued          *authflow.IssuedTokens
 	tokenWatches    requestWatches
 	sessions        *session.Manager

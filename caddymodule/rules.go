@@ -195,9 +195,9 @@ func (r *rule) counts(views []*http.Request, deny bool) (bool, error) {
 	return !deny, nil
 }
 
-// fits reports whether an identity is meant. For deny a claim that should be known
-// and is not, or that has no reading, counts as one that fits: a door is not opened
-// by forgetting.
+// fits reports whether a rule is about an identity. For deny, a claim that should be known
+// and is not, or that cannot be read, counts as one that fits: otherwise a deny would do
+// nothing as soon as its claim is missing.
 func (r *rule) fits(who *identity, deny bool) bool {
 	if r.expression != nil {
 		matched, err := r.expression.eval(who, deny)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/internal/guard"
 )
 
 // requestWatchEvery is how often a request under way is judged by its access token, or by
@@ -173,7 +174,8 @@ func (w *requestWatch) Stop() {
 // look judges the request. Only what is known for sure cuts it: while keys or
 // revocations cannot be asked, it goes on.
 func (w *requestWatch) look(ctx context.Context) {
-	if p := asProblem(w.judged(ctx)); p.Kind == authflow.NoLogin || p.Kind == authflow.Denied {
+	_, err := guard.Call(func() (struct{}, error) { return struct{}{}, w.judge.judge(ctx) })
+	if p := asProblem(err); p.Kind == authflow.NoLogin || p.Kind == authflow.Denied {
 		w.cut(fmt.Errorf("%w: %w", w.all.why(), p))
 	}
 }
@@ -189,14 +191,4 @@ func (w *requestWatch) cut(cause error) {
 	if w.answer != nil {
 		_ = http.NewResponseController(w.answer).SetWriteDeadline(time.Unix(1, 0)) // long ago
 	}
-}
-
-// judged turns a panic into an error: nobody else is there to recover it.
-func (w *requestWatch) judged(ctx context.Context) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-		}
-	}()
-	return w.judge.judge(ctx)
 }

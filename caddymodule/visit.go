@@ -106,7 +106,7 @@ func (g *Gate) conflict(v *visit) error {
 		{"public_url", g.PublicURL != "" && g.publicOrigin != outer.publicOrigin},
 		{"session", g.Session != nil && !reflect.DeepEqual(g.sessionConfig, outer.sessionConfig)},
 		{"bearer", g.Bearer != nil},
-		{"users", g.users != nil && (outer.users == nil || !g.users.same(outer.users))},
+		{"users", g.users != nil && g.users != outer.users},
 		{"pages", g.Pages != nil},
 		{"errors", g.Errors != "" && g.passErrors != outer.passErrors},
 		{"return_to", len(g.ReturnTo) > 0 && !slices.Equal(g.returnTo, outer.returnTo)},

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/guard"
 )
 
 // Journal keeps revocations, and which generations are superseded, where they
@@ -189,7 +191,8 @@ func (r *revocations) add(ctx context.Context, rev Revocation, now time.Time) er
 	outlives := known.shared
 	if r.feed != nil && !known.shared {
 		err := r.feed.shared.Revoke(ctx, rev)
-		if outlives = err == nil; outlives {
+		outlives = err == nil
+		if outlives {
 			r.remember(noted{Revocation: rev, shared: true}, now)
 		} else {
 			r.untold.Store(true)
@@ -317,7 +320,8 @@ func (r *revocations) check(ctx context.Context, s *Session, now time.Time) erro
 		signedIn = s.Created
 	}
 	subject, found, ofIssuer := r.entries.get(ofSubject(s.Issuer, s.Subject), now)
-	if floor = latest(floor, ofIssuer); !signedIn.After(floor) || !s.Created.After(floor) {
+	floor = latest(floor, ofIssuer)
+	if !signedIn.After(floor) || !s.Created.After(floor) {
 		// Beyond the bound the oldest revocations became one time: everybody whom they
 		// could have meant, and who signed in before it, does so again.
 		return fmt.Errorf("%w: everybody up to %v", ErrRevoked, floor)
@@ -355,11 +359,11 @@ func (r *revocations) listing(ctx context.Context, now time.Time) *flight[struct
 	}
 	r.retryAt = now.Add(journalRetry)
 	r.listed = fly(ctx, journalTimeout, func(ctx context.Context) (struct{}, error) {
-		all, err := guard(func() ([]Revocation, error) { return r.journal.List(ctx) })
+		all, err := guard.Call(func() ([]Revocation, error) { return r.journal.List(ctx) })
 		if err != nil {
 			return struct{}{}, fmt.Errorf("%w: revocations not read: %w", ErrUnavailable, err)
 		}
-		superseded, err := guard(func() ([]Superseded, error) { return r.journal.Superseded(ctx) })
+		superseded, err := guard.Call(func() ([]Superseded, error) { return r.journal.Superseded(ctx) })
 		if err != nil {
 			return struct{}{}, fmt.Errorf("%w: superseded generations not read: %w", ErrUnavailable, err)
 		}
@@ -383,7 +387,7 @@ func (r *revocations) keepLonger(ctx context.Context, all []Revocation, now time
 		if !longer || r.remember(noted{Revocation: rev}, now).kept {
 			continue
 		}
-		if _, err := guard(func() (struct{}, error) { return struct{}{}, r.journal.Append(ctx, rev) }); err != nil {
+		if _, err := guard.Call(func() (struct{}, error) { return struct{}{}, r.journal.Append(ctx, rev) }); err != nil {
 			return err
 		}
 		r.remember(noted{Revocation: rev, kept: true}, now)

@@ -60,29 +60,3 @@ func (g *Gate) narrow(v *visit, wanted map[string][]string, pass caddyhttp.Handl
 		return pass.ServeHTTP(w, asked)
 	})
 }
-
-// redirectHeader is where a proxy in front, which sends a browser to sign in, tells
-// what it had asked for.
-const redirectHeader = "X-Auth-Request-Redirect"
-
-// askedBefore is where to come back to if a link to the sign-in does not say it. The
-// header is believed as little as `rd`; one that leads to no page of this site, such as
-// the address of the sign-in itself, says nothing.
-func (v *visit) askedBefore(r *http.Request) string {
-	target, err := v.policy().FromOutside(r.Header.Get(redirectHeader))
-	if err != nil {
-		return "/"
-	}
-	return target
-}
-
-// sendToSignIn sends the browser to the provider. Proxies that show the answer of
-// `sign_in` under a status of their own (nginx: error_page 401 =403 /oauth2/sign_in)
-// take the redirect away with it; there a page leads on as well.
-func (g *Gate) sendToSignIn(w http.ResponseWriter, r *http.Request, v *visit, location string) error {
-	if originalURL(r).Path != v.endpoint("sign_in") {
-		return redirect(w, location)
-	}
-	w.Header().Set("Location", location)
-	return g.continuePage(w, v, http.StatusSeeOther, location)
-}
