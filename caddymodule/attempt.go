@@ -85,25 +85,32 @@ func (g *Gate) useAttempt(r *http.Request, v *visit, state, sealed string) (*aut
 // and no other, so the attempt says what those hold.
 type carried struct {
 	session  session.ID // to be ended by the new sign-in (SEC-100); zero = none
+	expires  int64      // when that ends by itself, in Unix seconds
 	finished int64      // when it last finished one, in Unix seconds; 0 = never
+	ended    bool       // that one was over as soon as it was finished
 	form     []byte     // the handle of a form that waits for the sign-in; nil = none
 }
 
 // carriedBytes is the length of an encoded carried.
-const carriedBytes = len(session.ID{}) + 8
+const carriedBytes = len(session.ID{}) + 8 + 8 + 1
 
 // carry encodes what the callback will need of this browser's cookies: one byte with the
 // length, then the session and the time of [carried].
 func (g *Gate) carry(r *http.Request, v *visit) []byte {
 	var c carried
 	if live, err := v.load(r); err == nil {
-		c.session = live.Session().ID
+		c.session, c.expires = live.Session().ID, live.Session().Expires.Unix()
 	}
 	if mark, err := g.finishedBefore(r, v); err == nil && len(mark.At) > 0 {
-		c.finished = mark.At[len(mark.At)-1]
+		c.finished, c.ended = mark.At[len(mark.At)-1], mark.Ended
 	}
 	encoded := append([]byte{byte(carriedBytes)}, c.session[:]...)
-	return binary.BigEndian.AppendUint64(encoded, uint64(c.finished))
+	encoded = binary.BigEndian.AppendUint64(encoded, uint64(c.expires))
+	encoded = binary.BigEndian.AppendUint64(encoded, uint64(c.finished))
+	if c.ended {
+		return append(encoded, 1)
+	}
+	return append(encoded, 0)
 }
 
 // carriesForm is a bit of the first byte, which holds the length of what is carried: the
@@ -122,8 +129,10 @@ func (v *visit) takeCarried(opened []byte) ([]byte, error) {
 		return nil, wrong
 	}
 	if size > 0 {
-		copy(v.carried.session[:], rest)
-		v.carried.finished = int64(binary.BigEndian.Uint64(rest[len(session.ID{}):]))
+		numbers := rest[copy(v.carried.session[:], rest):]
+		v.carried.expires = int64(binary.BigEndian.Uint64(numbers))
+		v.carried.finished = int64(binary.BigEndian.Uint64(numbers[8:]))
+		v.carried.ended = numbers[16] != 0
 		rest = rest[size:]
 	}
 	if hasForm {
@@ -141,5 +150,5 @@ func (g *Gate) endCarried(r *http.Request, v *visit) error {
 	if v.carried.session == (session.ID{}) {
 		return nil
 	}
-	return g.sessions.End(r.Context(), session.ByID(v.carried.session, time.Time{}))
+	return g.sessions.End(r.Context(), session.ByID(v.carried.session, time.Unix(v.carried.expires, 0)))
 }

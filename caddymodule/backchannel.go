@@ -101,17 +101,26 @@ func (g *Gate) obeyLogout(r *http.Request, token *authflow.LogoutToken) error {
 	return nil
 }
 
-// outwaitLogout waits a second if the provider has ended a session before it began: by a
-// logout token of the same second, since both are issued in whole seconds. The browser
-// then comes back without a session and signs in again, with an ID token of a later
-// second. Without the wait it would come back within the same second, twice, and loop.
-func (g *Gate) outwaitLogout(r *http.Request, s *session.Session) {
-	if !errors.Is(g.sessions.Check(r.Context(), s), session.ErrRevoked) {
+// maxOutwait bounds how long a sign-in waits that is over at once.
+const maxOutwait = 5 * time.Second
+
+// outwaitLogout waits if a session was ended before it began: by a logout token, or an
+// administrator, of the same second, since ID tokens are issued in whole seconds and none
+// of that second is known to be later; or of a moment before, where the provider's clock is
+// behind. The browser then comes back without a session and signs in again, with an ID
+// token of a later second. Without the wait it would come back within the same second,
+// twice, and loop.
+func (g *Gate) outwaitLogout(r *http.Request, s *session.Session, ended bool) {
+	if !ended {
 		return
 	}
-	g.logger.Info("the provider has ended what was just signed in; it begins again", zap.String("subject", s.Subject))
+	g.logger.Info("what was just signed in had been ended before; it begins again", zap.String("subject", s.Subject))
+	wait := time.Second
+	if behind := g.now().Sub(s.IDTokenIssued); behind > 0 && !s.IDTokenIssued.IsZero() {
+		wait = min(wait+behind, maxOutwait)
+	}
 	select {
-	case <-time.After(time.Second):
+	case <-time.After(wait):
 	case <-r.Context().Done():
 	}
 }

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/session"
 )
 
 // isCallback reports an endpoint to which a provider sends the browser back: callback, or
@@ -96,12 +98,13 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request, v *visit, p *provi
 	if err := g.releaseForm(w, r, v, live.Session()); err != nil {
 		g.logger.Info("a form is not sent again", zap.Error(err))
 	}
-	if err := g.keepFinished(w, r, v); err != nil {
+	ended := errors.Is(g.sessions.Check(r.Context(), live.Session()), session.ErrRevoked)
+	if err := g.keepFinished(w, r, v, ended); err != nil {
 		return g.fail(w, r, v, sessionProblem(err))
 	}
 	g.counters.signedIn(p.name)
 	g.logger.Info("signed in", zap.String("provider", p.name), zap.String("subject", s.Subject), zap.String("host", v.origin.host))
-	g.outwaitLogout(r, live.Session())
+	g.outwaitLogout(r, live.Session(), ended)
 	if g.cookies.SameSite == http.SameSiteStrictMode {
 		// A redirect goes on with the navigation that the provider's site began, and
 		// browsers keep a strict cookie out of that; a page begins a new one.

@@ -18,16 +18,22 @@ const loopWindow = time.Minute
 // it was given to keep.
 type finished struct {
 	At    []int64 `json:"at"`    // Unix seconds, the last ones
+	Ended bool    `json:"ended"` // the last one was over as soon as it was finished
 	Bytes int     `json:"bytes"` // of the session's Set-Cookie lines
 	Lines int     `json:"lines"`
 }
 
-// keepFinished marks a finished sign-in.
-func (g *Gate) keepFinished(w http.ResponseWriter, r *http.Request, v *visit) error {
+// keepFinished marks a finished sign-in. If it was over at once, and the one before was
+// not, that one was no turn of a loop: somebody has ended it, and the browser begins anew.
+func (g *Gate) keepFinished(w http.ResponseWriter, r *http.Request, v *visit, ended bool) error {
 	mark, _ := g.finishedBefore(r, v)
 	if len(mark.At) == 0 && v.carried.finished != 0 {
-		mark.At = []int64{v.carried.finished}
+		mark.At, mark.Ended = []int64{v.carried.finished}, v.carried.ended
 	}
+	if ended && !mark.Ended {
+		mark.At = nil
+	}
+	mark.Ended = ended
 	mark.At = append(mark.At, g.now().Unix())
 	mark.At = mark.At[max(0, len(mark.At)-2):]
 	mark.Bytes, mark.Lines = 0, 0

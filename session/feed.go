@@ -220,7 +220,7 @@ func (f *feed) take(p push) error {
 	case p.revision > at+1:
 		return errGap
 	case p.revision == at+1:
-		f.revoked.remember(noted{Revocation: p.revocation, shared: true}, f.now())
+		f.revoked.told([]Revocation{p.revocation}, f.now())
 		f.revision.Store(p.revision)
 	}
 	return nil

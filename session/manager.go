@@ -101,6 +101,7 @@ func NewManager(c Config) (*Manager, error) {
 	if m.lifetime == 0 {
 		m.lifetime = DefaultLifetime
 	}
+	m.state.revoked.lasting(m.lifetime)
 	m.server, _ = m.store.(ServerStore)
 	return m, nil
 }
@@ -114,6 +115,7 @@ type Live struct {
 	scope   Scope
 	ring    *seal.Ring
 	used    time.Time // the last use that was noted
+	heldUp  bool      // there is a newer generation, which nobody here knows
 	watch   Watch     // of the request
 }
 

@@ -47,6 +47,10 @@ func (m *Manager) newest(ctx context.Context, live *Live, now time.Time) (*versi
 		}
 		return s, asked // it may be of those that were folded
 	}
+	if errors.Is(err, ErrSuperseded) && m.state.succession.heldUp(live.version, now) {
+		live.heldUp = true
+		return live.version, nil
+	}
 	if err == nil && v == live.version && v.session.Generation > 1 && m.state.succession.show(v, now) {
 		if alone {
 			m.state.marks.add(v.session)

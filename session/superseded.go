@@ -122,6 +122,19 @@ func (s *succession) restore(all []Superseded, now time.Time) {
 	}
 }
 
+// heldUp tells whether a version is the one before that which the journal says was shown,
+// and within its minute: this process knows of the newest no more than that. It began a
+// moment ago, and what the browser had sent before comes late.
+func (s *succession) heldUp(v *version, now time.Time) bool {
+	newest, found, _ := s.newest.get(v.session.ID, now)
+	mark := newest.value.kept
+	if !found || mark == nil || mark.Generation != newest.value.generation || v.session.Generation != mark.Generation-1 {
+		return false
+	}
+	age := now.Sub(mark.Sealed)
+	return age >= 0 && age < grace
+}
+
 // kept returns what the journal has of a session, nil if nothing.
 func (s *succession) kept(id ID) *Superseded {
 	found, _, _ := s.newest.get(id, time.Time{})

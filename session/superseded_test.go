@@ -46,6 +46,7 @@ func TestSupersededOutlivesTheProcess(t *testing.T) {
 		b, old := refreshed(t, gateOf(t, j, keys))
 		synctest.Wait()
 		for restart := range 3 {
+			time.Sleep(grace)
 			g := gateOf(t, j, keys)
 			g.wantErr(old, ErrSuperseded)
 			old = b.clone()
@@ -58,6 +59,48 @@ func TestSupersededOutlivesTheProcess(t *testing.T) {
 		if _, err := gateOf(t, j, keys).load(b); err != nil {
 			t.Errorf("the newest itself: %v", err)
 		}
+	})
+}
+
+// What a browser sent with the old cookie before it had the new one, and what a restart has held up, passes for the minute that
+// it would have had: as the session of before, which nobody refreshes, and whose cookie is not set again. One that is older yet is
+// dead, and so is every other in the end.
+func TestSupersededHasItsMinuteAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &journal{}
+		keys := &testKeys{ring: newRing(t, time.Now().Add(-time.Hour))}
+		g := gateOf(t, j, keys)
+		b, oldest := refreshed(t, g)
+		time.Sleep(2 * grace)
+		old := b.clone()
+		again(t, g, b)
+		synctest.Wait()
+		time.Sleep(grace / 2)
+		g = gateOf(t, j, keys)
+		g.wantErr(oldest, ErrSuperseded)
+		live := g.visit(old)
+		if live.session.Generation != 2 || len(old.last) != 0 {
+			t.Errorf("generation %d, and %d cookies are set", live.session.Generation, len(old.last))
+		}
+		same, err := g.Update(t.Context(), live, func(context.Context, *Session) error {
+			t.Error("SEC: a refresh token is spent for the second time")
+			return nil
+		})
+		if err != nil || same.session.Generation != 2 {
+			t.Errorf("updated: %v %v", same, err)
+		}
+		newest := g.mustLoad(b)
+		if newest.session.Generation != 3 {
+			t.Errorf("the newest is of generation %d", newest.session.Generation)
+		}
+		if err := g.End(t.Context(), BySession(newest)); err != nil {
+			t.Fatal(err)
+		}
+		g.wantErr(old, ErrRevoked)
+		g = gateOf(t, &journal{superseded: j.superseded}, keys)
+		g.mustLoad(old)
+		time.Sleep(grace / 2)
+		g.wantErr(old, ErrSuperseded)
 	})
 }
 

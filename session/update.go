@@ -44,9 +44,15 @@ var (
 // until change is called again. If only the saving failed, the result of change is not
 // lost: the next call saves it, without calling change again.
 //
+// A session of which a newer generation is known to exist, and not what is in it, is
+// returned as it is: after a restart a request may still bring the one before.
+//
 // Its errors are those of change, those of [Manager.Load], [ErrTooLarge] and
 // [ErrPrincipal].
 func (m *Manager) Update(ctx context.Context, live *Live, change func(context.Context, *Session) error) (*Live, error) {
+	if live.heldUp {
+		return live, nil // its refresh token is spent
+	}
 	flight, err := m.state.updates.join(ctx, live.session.ID, m.now, func(ctx context.Context, p *pending) (*version, error) {
 		return m.replace(ctx, live, p, change)
 	})
