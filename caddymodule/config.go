@@ -320,7 +320,9 @@ type GateConfig struct {
 	// that the request says. Default: scheme and host of the request.
 	PublicURL string `json:"public_url,omitempty"`
 
-	// Further origins that a return URL may lead to. Default: this site.
+	// Further origins that a return URL may lead to, and that another proxy may ask
+	// about where public_url is another. https://*.example.com stands for all hosts
+	// below that domain. Default: this site.
 	ReturnTo []string `json:"return_to,omitempty"`
 
 	// Where a browser goes when it has signed out. Default: a page of ours.

@@ -34,7 +34,7 @@
 //	signing in             attempt.go, initiate.go, loop.go; endpoints login and callback
 //	signing out            logout.go, backchannel.go, frontchannel.go; by an administrator, endsessions.go
 //	access tokens          bearerissuer.go, challenge.go, resource.go, tokenstreams.go
-//	for other proxies      forwardauth.go, forwardmore.go; the matcher for later handlers, matcher.go
+//	for other proxies      forwardauth.go, forwardmore.go, askedhost.go; the matcher for later handlers, matcher.go
 //	to the upstream        transport.go (proofs of possession)
 //	what people see        pages.go, and the templates in pages/
 //	keys and purposes      purposes.go (all that is sealed), jwks.go, keyscommand.go

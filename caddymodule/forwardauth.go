@@ -32,6 +32,9 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 		return g.fail(w, r, v, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err))
 	}
 	gates := append([]*Gate{g}, behind...)
+	if v.elsewhere, err = v.askedSite(r); err != nil {
+		return g.fail(w, r, v, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err))
+	}
 	asked, err := askedAbout(w, r, v, below, gates)
 	if err != nil {
 		return g.fail(w, r, v, err)
@@ -52,16 +55,16 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 		return nil
 	})
 	switch _, ours := g.endpoint(asked); {
-	case ours && isPlain(asked.URL):
+	case ours && isPlain(asked.URL) && v.elsewhere == (origin{}):
 		return pass.ServeHTTP(w, r) // our endpoints are for everybody; r has no identity
-	case ours: // and something else to a server that resolves /oauth2/../x
+	case ours: // and something else to a server that resolves /oauth2/../x, or at another host
 		return g.fail(w, r, v, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.",
 			fmt.Errorf("%.64q may be an endpoint of the gate or not", asked.RequestURI)))
 	}
 	v.asked = true
 	v.answersOnly = v.answersOnly || below != "" || r.URL.Query().Get("login") != "redirect"
 	pass = g.narrow(v, wanted, pass)
-	w.Header().Set(loginHeader, v.loginURL(v.policy().OwnTarget(asked.RequestURI)))
+	w.Header().Set(loginHeader, v.loginURL(v.returnTarget(asked)))
 	for _, gate := range slices.Backward(behind) {
 		next := pass
 		pass = caddyhttp.HandlerFunc(func(w http.ResponseWriter, asked *http.Request) error { return gate.ServeHTTP(w, asked, next) })
@@ -83,7 +86,7 @@ func askedAbout(w http.ResponseWriter, r *http.Request, v *visit, below string, 
 	}
 	asked := r.WithContext(r.Context())
 	asked.Header, asked.Body, asked.ContentLength = r.Header.Clone(), http.NoBody, 0
-	asked.Host = v.origin.host
+	asked.Host = v.site().host
 	asked.RequestURI = told.target
 	if told.target == "" {
 		asked.RequestURI = "/"
