@@ -101,6 +101,8 @@ type brought struct {
 	token   *authflow.AccessToken // of a provider
 	caller  *caller
 	err     error
+
+	watch tokenWatch // once it has passed
 }
 
 // readToken finds the access token that a request brings: in its one Authorization
@@ -141,9 +143,15 @@ func tokensOnly() error {
 // isToken68: RFC 9110 11.2, the b64token of RFC 6750 2.1.
 func isToken68(text string) bool {
 	text = strings.TrimRight(text, "=")
-	return text != "" && !strings.ContainsFunc(text, func(c rune) bool {
-		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("-._~+/", c)
-	})
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
+		case c == '-', c == '.', c == '_', c == '~', c == '+', c == '/':
+		default:
+			return false
+		}
+	}
+	return text != ""
 }
 
 // checkToken answers who is calling by an access token: verified, for this site,

@@ -35,6 +35,7 @@ type Gate struct {
 	bearer          *bearer     // nil: no access tokens
 	users           *provider   // nil: no token URL of our own
 	issued          *authflow.IssuedTokens
+	tokenWatches    tokenWatches
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
 	keys            session.Keys
@@ -164,7 +165,9 @@ func (g *Gate) isPublic(r *http.Request) (bool, error) {
 		return false, nil
 	}
 	views := []*http.Request{r} // which stays on the stack
-	if !hasOneReading(r) {
+	// public asks for the path alone, so that a method that a request names beside its
+	// own counts for matchers only.
+	if !hasOnePath(r) || len(g.matchers) > 0 && otherMethods(r) != nil {
 		var err error
 		if views, err = readings(r); err != nil {
 			return false, matcherFailed(err)

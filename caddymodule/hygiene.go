@@ -60,13 +60,27 @@ func (s *nameSet) add(folded string) {
 
 // has reports whether a name is one of the set, however it is spelt.
 func (s *nameSet) has(name string) bool {
-	var buffer [64]byte
-	if begin := fold(buffer[:0], name[:min(len(name), 3)]); len(begin) > 1 && s.begins[begin[0]]&(1<<(begin[1]&31)) == 0 {
+	if !s.mayHave(name) {
 		return false
 	}
+	var buffer [64]byte
 	_, found := s.folded[string(fold(buffer[:0], name))]
 	return found
 }
+
+// mayHave looks at the first two letters alone, where they stand as usual.
+func (s *nameSet) mayHave(name string) bool {
+	if len(name) < 3 || !isLetter(name[0]) {
+		return true
+	}
+	second := name[1]
+	if second == '-' {
+		second = name[2]
+	}
+	return !isLetter(second) || s.begins[name[0]|0x20]&(1<<(second&31)) != 0
+}
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 // without returns the names that others does not have.
 func (s *nameSet) without(others *nameSet) *nameSet {

@@ -168,9 +168,12 @@ func originalTarget(r *http.Request) string {
 }
 
 // hasOneReading reports that nobody could take a request for another one.
-func hasOneReading(r *http.Request) bool {
+func hasOneReading(r *http.Request) bool { return hasOnePath(r) && otherMethods(r) == nil }
+
+// hasOnePath reports that nobody could take its path for another one.
+func hasOnePath(r *http.Request) bool {
 	original := originalURL(r)
-	return isPlain(r.URL) && isPlain(original) && original.Path == r.URL.Path && original.RawQuery == r.URL.RawQuery && otherMethods(r) == nil
+	return isPlain(r.URL) && original.Path == r.URL.Path && original.RawPath == "" && original.RawQuery == r.URL.RawQuery
 }
 
 // isPlain reports that a path has one reading only.

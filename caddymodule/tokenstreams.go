@@ -31,7 +31,8 @@ func (v *visit) watch(r *http.Request, answer http.ResponseWriter) watch {
 	if v.brought == nil {
 		return v.gate.sessions.Watch(r.Context(), v.live, answer)
 	}
-	return watchToken(r.Context(), v, answer)
+	v.gate.tokenWatches.begin(r.Context(), &v.brought.watch, v, answer)
+	return &v.brought.watch
 }
 
 // judgeToken tells whether the token of a request, which has passed, counts still: one
@@ -56,21 +57,80 @@ var errTokenOver = errors.New("the access token of the request is over")
 // tokenWatch is one request with an access token under way.
 type tokenWatch struct {
 	ctx    context.Context
-	cancel context.CancelCauseFunc
 	judge  tokenJudge
+	all    *tokenWatches
 	answer http.ResponseWriter
 
-	mu    sync.Mutex
-	timer *time.Timer
+	mu     sync.Mutex // it is cut, or is over
+	cancel context.CancelCauseFunc
+
+	next, prev *tokenWatch // by the lock of all
 }
 
-// watchToken watches a request by what tells whether its token counts still. One that
-// is over before it is judged for the first time has cost a timer.
-func watchToken(ctx context.Context, judge tokenJudge, answer http.ResponseWriter) *tokenWatch {
-	w := &tokenWatch{judge: judge, answer: answer}
+// tokenWatches are the requests with an access token under way. There is one timer for
+// all of them, and none while there is none.
+type tokenWatches struct {
+	mu    sync.Mutex
+	first *tokenWatch
+	armed bool
+}
+
+// begin watches a request by what tells whether its token counts still.
+func (ws *tokenWatches) begin(ctx context.Context, w *tokenWatch, judge tokenJudge, answer http.ResponseWriter) {
+	w.judge, w.answer, w.all = judge, answer, ws
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
-	w.arm()
-	return w
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if w.next = ws.first; w.next != nil {
+		w.next.prev = w
+	}
+	ws.first = w
+	ws.arm()
+}
+
+// arm has the requests judged in a while.
+func (ws *tokenWatches) arm() {
+	if !ws.armed && ws.first != nil {
+		ws.armed = true
+		time.AfterFunc(tokenWatchEvery, ws.look)
+	}
+}
+
+// look judges every request, and comes back as long as there is one.
+func (ws *tokenWatches) look() {
+	ctx, cancel := context.WithTimeout(context.Background(), tokenWatchEvery)
+	defer cancel()
+	for _, w := range ws.underWay() {
+		w.look(ctx)
+	}
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.armed = false
+	ws.arm()
+}
+
+func (ws *tokenWatches) underWay() []*tokenWatch {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	var all []*tokenWatch
+	for w := ws.first; w != nil; w = w.next {
+		all = append(all, w)
+	}
+	return all
+}
+
+// remove forgets a request that is over.
+func (ws *tokenWatches) remove(w *tokenWatch) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		ws.first = w.next
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	}
 }
 
 // Context implements watch.
@@ -86,32 +146,18 @@ func (w *tokenWatch) Cut() error {
 
 // Stop implements watch.
 func (w *tokenWatch) Stop() {
+	w.all.remove(w)
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.cancel(nil)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.timer.Stop()
-}
-
-// arm has the request judged in a while, unless it is over.
-func (w *tokenWatch) arm() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.timer == nil || w.ctx.Err() == nil {
-		w.timer = time.AfterFunc(tokenWatchEvery, w.look)
-	}
 }
 
 // look judges the request. Only what is known for sure cuts it: while keys or
 // revocations cannot be asked, it goes on.
-func (w *tokenWatch) look() {
-	ctx, cancel := context.WithTimeout(w.ctx, tokenWatchEvery)
-	defer cancel()
-	err := w.judged(ctx)
-	if p := asProblem(err); err != nil && p.Kind == authflow.NoLogin {
+func (w *tokenWatch) look(ctx context.Context) {
+	if p := asProblem(w.judged(ctx)); p != nil && p.Kind == authflow.NoLogin {
 		w.cut(fmt.Errorf("%w: %w", errTokenOver, p))
-		return
 	}
-	w.arm()
 }
 
 // cut ends the request, unless it is over.

@@ -43,7 +43,8 @@ func TestTokenWatch(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var judged atomic.Int32
 				var told deadlines
-				w := watchToken(t.Context(), judgeFunc(func(ctx context.Context) error {
+				w := new(tokenWatch)
+				new(tokenWatches).begin(t.Context(), w, judgeFunc(func(ctx context.Context) error {
 					if judged.Add(1) < 3 {
 						return nil
 					}
@@ -83,7 +84,8 @@ func TestTokenWatchOfACancelledRequest(t *testing.T) {
 				cancel(errors.New("the browser has gone"))
 			}
 			var told deadlines
-			w := watchToken(ctx, judgeFunc(func(ctx context.Context) error { return ctx.Err() }), &told)
+			w := new(tokenWatch)
+			new(tokenWatches).begin(ctx, w, judgeFunc(func(context.Context) error { return ctx.Err() }), &told)
 			cancel(errors.New("the browser has gone"))
 			time.Sleep(time.Minute)
 			if w.Cut() != nil || told != 0 {
@@ -94,10 +96,53 @@ func TestTokenWatchOfACancelledRequest(t *testing.T) {
 	})
 }
 
+// Of several requests under way each is judged as long as it lasts, whichever has ended before it.
+func TestTokenWatches(t *testing.T) {
+	for first := range 3 {
+		for second := range 3 {
+			if first == second {
+				continue
+			}
+			synctest.Test(t, func(t *testing.T) {
+				var judged [3]int
+				ws, all := new(tokenWatches), [3]*tokenWatch{new(tokenWatch), new(tokenWatch), new(tokenWatch)}
+				for i, w := range all {
+					ws.begin(t.Context(), w, judgeFunc(func(context.Context) error { judged[i]++; return nil }), nil)
+				}
+				want := [3]int{1, 1, 1}
+				after := func(ended int) {
+					all[ended].Stop()
+					for i := range all {
+						if all[i].Context().Err() == nil {
+							want[i]++
+						}
+					}
+					time.Sleep(tokenWatchEvery)
+					synctest.Wait()
+					if judged != want {
+						t.Errorf("after the end of %d and %d: judged %v times, want %v", first, second, judged, want)
+					}
+				}
+				time.Sleep(tokenWatchEvery)
+				synctest.Wait()
+				after(first)
+				after(second)
+				after(3 - first - second)
+				if time.Sleep(time.Minute); judged != want || ws.armed {
+					t.Error("a timer runs, and nothing is there to be judged")
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkTokenWatch is what it adds to a request that it may be a stream.
 func BenchmarkTokenWatch(b *testing.B) {
 	b.ReportAllocs()
+	ws, judge := new(tokenWatches), judgeFunc(func(context.Context) error { return nil })
 	for b.Loop() {
-		watchToken(b.Context(), judgeFunc(func(context.Context) error { return nil }), nil).Stop()
+		w := new(tokenWatch)
+		ws.begin(b.Context(), w, judge, nil)
+		w.Stop()
 	}
 }
