@@ -374,6 +374,10 @@ type GateConfig struct {
 	// Tokens that the upstream gets, on requests that need a sign-in. Default: none.
 	Forward []ForwardConfig `json:"forward,omitempty"`
 
+	// Answer only proxies that ask, at the endpoint `auth`, and tell them the tokens of
+	// Forward. Browsers must not reach such a site.
+	AnswerTokens bool `json:"answer_tokens,omitempty"`
+
 	// Whether answers to somebody signed in are made private to their browser:
 	// "on" or "off". Default: on.
 	PrivateResponses string `json:"private_responses,omitempty"`

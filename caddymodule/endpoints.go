@@ -39,6 +39,9 @@ func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, n
 	if err := v.checkHost(r); err != nil && name != "ping" {
 		return g.fail(w, r, v, err)
 	}
+	if g.AnswerTokens && !isForProxies(name) {
+		return notFound(w)
+	}
 	if below, asked := strings.CutPrefix(name, "auth/"); asked {
 		if query := originalURL(r).RawQuery; query != "" {
 			below += "?" + query
@@ -86,8 +89,7 @@ func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, n
 		_, err := w.Write([]byte("ok\n"))
 		return err
 	}
-	http.Error(w, "no such endpoint", http.StatusNotFound)
-	return nil
+	return notFound(w)
 }
 
 // serveLogin starts a sign-in on purpose: `rd` is where to come back to,

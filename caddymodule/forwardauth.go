@@ -32,7 +32,10 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 		return g.fail(w, r, v, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err))
 	}
 	gates := append([]*Gate{g}, behind...)
-	if v.elsewhere, err = v.askedSite(r); err != nil {
+	if err = g.mayAsk(r); err == nil {
+		v.elsewhere, err = v.askedSite(r)
+	}
+	if err != nil {
 		return g.fail(w, r, v, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err))
 	}
 	asked, err := askedAbout(w, r, v, below, gates)
@@ -46,6 +49,9 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 	var pass caddyhttp.Handler = caddyhttp.HandlerFunc(func(w http.ResponseWriter, asked *http.Request) error {
 		w.Header().Del(loginHeader)
 		for _, gate := range gates {
+			for _, name := range gate.answers(v) {
+				w.Header()[name] = []string{strings.Join(asked.Header[name], "")}
+			}
 			for _, header := range gate.identityHeaders {
 				// Those that nobody has are said to be empty: a proxy that only adds what it is told would leave the visitor's own.
 				w.Header()[header.Name] = []string{strings.Join(asked.Header[header.Name], "")}

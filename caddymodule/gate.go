@@ -78,6 +78,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		if name, ours := g.endpoint(r); ours {
 			return g.serveEndpoint(w, r, v, name)
 		}
+		if g.AnswerTokens && !v.asked {
+			return notFound(w)
+		}
 		if r, err = g.returnedForm(w, r, v); err != nil {
 			return g.fail(w, r, v, err)
 		}

@@ -110,6 +110,7 @@ func (g *Gate) conflict(v *visit) error {
 		{"errors", g.Errors != "" && g.passErrors != outer.passErrors},
 		{"return_to", len(g.ReturnTo) > 0 && !slices.Equal(g.returnTo, outer.returnTo)},
 		{"post_logout", g.PostLogout != "" && g.postLogout != outer.postLogout},
+		{"answer_tokens", g.AnswerTokens && !outer.AnswerTokens},
 		{"private_responses", g.PrivateResponses != "" && (g.PrivateResponses == "off") != (outer.PrivateResponses == "off")},
 		{"preserve_post", g.PreservePost != 0 && g.PreservePost != outer.PreservePost},
 		{"streams", g.Streams != "" && (g.Streams == "keep") != (outer.Streams == "keep")},
