@@ -39,5 +39,5 @@
 //	what people see        pages.go, and the templates in pages/
 //	keys and purposes      purposes.go (all that is sealed), jwks.go, keyscommand.go
 //	what outlives a reload durable.go
-//	metrics                metrics.go
+//	metrics and traces     metrics.go, tracing.go
 package caddymodule
