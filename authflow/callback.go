@@ -6,18 +6,12 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/secret"
 )
-
-// maxResponse bounds an authorization response, query or body.
-const maxResponse = 16 << 10
 
 // AuthorizationResponse is what came back through the browser (RFC 6749 4.1.2).
 // Nothing of it can be believed before [Client.Finish] has compared it.
@@ -48,7 +42,7 @@ var responseParameters = []string{"response", "state", "iss", "error", "error_de
 // [Client.Finish] alone. Reasons: response_malformed, duplicate_parameter, and
 // state_unknown if there is no state or none that Begin makes.
 func ParseAuthorizationResponse(r *http.Request) (AuthorizationResponse, error) {
-	values, err := responseValues(r)
+	values, err := readQueryAndForm(r)
 	if err != nil {
 		return AuthorizationResponse{}, NewError(ReasonResponseMalformed, err)
 	}
@@ -79,56 +73,6 @@ func ParseAuthorizationResponse(r *http.Request) (AuthorizationResponse, error) 
 		ErrorDescription: values.Get("error_description"),
 		jwt:              raw,
 	}, nil
-}
-
-// responseValues returns the parameters of query and body together.
-func responseValues(r *http.Request) (url.Values, error) {
-	if len(r.URL.RawQuery) > maxResponse {
-		return nil, fmt.Errorf("a query of more than %d bytes", maxResponse)
-	}
-	values, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return nil, fmt.Errorf("query: %w", err)
-	}
-	switch r.Method {
-	case http.MethodGet:
-		return values, nil
-	case http.MethodPost:
-		form, err := readForm(r)
-		if err != nil {
-			return nil, err
-		}
-		for name, more := range form {
-			values[name] = append(values[name], more...)
-		}
-		return values, nil
-	}
-	return nil, fmt.Errorf("method %.16q", r.Method)
-}
-
-// readForm reads the body of a POST (OAuth 2.0 Form Post Response Mode 2).
-func readForm(r *http.Request) (url.Values, error) {
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/x-www-form-urlencoded" {
-		return nil, errors.New("the body is no form")
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxResponse+1))
-	if err != nil {
-		return nil, fmt.Errorf("read body: %w", err)
-	}
-	if len(body) > maxResponse {
-		return nil, fmt.Errorf("a body of more than %d bytes", maxResponse)
-	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return nil, fmt.Errorf("body: %w", err)
-	}
-	return form, nil
-}
-
-// isPrintable tells whether s has no control characters (RFC 6749 A).
-func isPrintable(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
 // Grant is what a provider has granted, all of it checked.
@@ -311,4 +255,21 @@ func checkCode(response AuthorizationResponse) error {
 		return NewError(ReasonCodeMissing, errors.New("neither error nor code"))
 	}
 	return nil
+}
+
+// checkResponse: the response is this provider's, and an answer to what was asked.
+func (c *Client) checkResponse(ctx context.Context, meta *metadata, response AuthorizationResponse) error {
+	signed := c.cfg.jwtMode()
+	if signed != (response.jwt != "") {
+		return NewError(ReasonResponseMode, fmt.Errorf("response mode %q was asked for; error %.64q", c.cfg.ResponseMode, response.Error))
+	}
+	if err := checkResponseIssuer(response.Issuer, c.cfg.Issuer, signed || meta.ResponseIss || c.cfg.fapi2()); err != nil {
+		return err
+	}
+	if signed {
+		if err := c.checkJWT(ctx, meta, response.jwt); err != nil {
+			return asResponse(err)
+		}
+	}
+	return cmp.Or(checkResponseError(response), checkCode(response))
 }

@@ -29,12 +29,10 @@ func (c *Client) addSources() {
 			c.sources[issuer] = c
 			continue
 		}
-		source := &Client{http: c.http, cfg: Config{
+		c.sources[issuer] = newClient(Config{
 			Issuer: issuer, KeysOnly: true, Reach: c.cfg.Reach,
 			Leeway: c.cfg.Leeway, Now: c.cfg.Now, Logger: c.cfg.Logger,
-		}}
-		source.prepare()
-		c.sources[issuer] = source
+		}, c.http)
 	}
 }
 

@@ -9,9 +9,14 @@ import (
 	"time"
 )
 
-// metadataMaxAge is how old a provider's metadata may become before a newer one
-// is fetched.
-const metadataMaxAge = 24 * time.Hour
+const (
+	// metadataMaxAge is how old a provider's metadata may become before a newer one
+	// is fetched.
+	metadataMaxAge = time.Hour
+	// doubtInterval is the least time between two fetches because an address in the
+	// metadata does not answer: the provider may have moved.
+	doubtInterval = time.Minute
+)
 
 // metadata is what of a provider's metadata this client uses (OIDC Discovery 3,
 // RFC 8414 2, RFC 9207 3, RFC 9449 5.1, OIDC RP-Initiated Logout 2.1, OIDC
@@ -40,8 +45,8 @@ type metadata struct {
 	Aliases json.RawMessage `json:"mtls_endpoint_aliases"`
 }
 
-// metadata returns the provider's metadata, fetched at most once in
-// metadataMaxAge.
+// metadata returns the provider's metadata, as it was at most metadataMaxAge ago if the
+// provider is there.
 func (c *Client) metadata(ctx context.Context) (*metadata, error) {
 	meta, err := c.discovery.get(ctx)
 	if err != nil {
@@ -66,7 +71,7 @@ func (c *Client) fetchMetadata(ctx context.Context) (*metadata, error) {
 	// OIDC Discovery 4.1: a terminating "/" of the issuer is removed first.
 	address := strings.TrimSuffix(c.cfg.Issuer, "/") + "/.well-known/openid-configuration"
 	body, err := c.getJSON(ctx, address)
-	if refusal, is := errors.AsType[*EndpointError](err); is { // what else went wrong names the address itself
+	if refusal, is := errors.AsType[*endpointError](err); is { // what else went wrong names the address itself
 		err = fmt.Errorf("%s: %w", address, refusal)
 	}
 	if err != nil {

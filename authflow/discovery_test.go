@@ -194,16 +194,16 @@ func TestDiscoveryRecovers(t *testing.T) {
 	}
 }
 
-// TestDiscoveryStale: metadata is fetched again after 24 hours, in the
-// background, and serves for as long as that fails.
+// TestDiscoveryStale: metadata is fetched again after an hour, in the background,
+// and serves for as long as that fails.
 func TestDiscoveryStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newMemoryRP(t)
 		s.mustLogin("alice")
-		time.Sleep(24*time.Hour - time.Second)
+		time.Sleep(time.Hour - time.Second)
 		s.mustLogin("alice")
 		if calls := s.p.Calls(testop.Discovery); calls != 1 {
-			t.Errorf("%d calls within 24 hours, want 1", calls)
+			t.Errorf("%d calls within an hour, want 1", calls)
 		}
 		s.p.Down()
 		for range 100 {
@@ -231,6 +231,46 @@ func TestDiscoveryStale(t *testing.T) {
 			t.Errorf("%d calls after it came back, want 1", calls)
 		}
 	})
+}
+
+// TestEndpointsMove: the provider moves an endpoint while the client runs. Once a call there
+// has failed, the metadata is fetched again, at most once a minute, and what follows goes
+// to the new address. Metadata of another issuer is not followed.
+func TestEndpointsMove(t *testing.T) {
+	for endpoint, reason := range map[string]authflow.Reason{
+		"token_endpoint": authflow.ReasonTokenEndpoint,
+		"jwks_uri":       authflow.ReasonKeysUnavailable,
+	} {
+		t.Run(endpoint, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newMemoryRP(t)
+				moved := testop.Edit{endpoint: s.p.URL("moved")}
+				s.p.Set(func(b *testop.Behaviour) { b.Discovery = moved })
+				for range 20 {
+					_, err := s.login("alice")
+					if authflow.ReasonOf(err) != reason {
+						t.Fatalf("%v, want %s", err, reason)
+					}
+					time.Sleep(3 * time.Second)
+				}
+				if calls := s.p.Calls(testop.Discovery); calls > 3 {
+					t.Errorf("the metadata was fetched %d times in a minute", calls)
+				}
+				s.p.Set(func(b *testop.Behaviour) { b.Discovery = testop.Edit{"issuer": "https://evil.example"} })
+				for range 3 {
+					time.Sleep(time.Minute)
+					if _, err := s.login("alice"); err == nil {
+						t.Fatal("metadata of another issuer is followed")
+					}
+				}
+				s.p.Behave()
+				time.Sleep(time.Minute)
+				_, _ = s.login("alice")
+				time.Sleep(5 * time.Second)
+				s.mustLogin("alice")
+			})
+		})
+	}
 }
 
 // TestMalformedEndpoint: what a sign-in does not need keeps nobody out, is named in

@@ -25,8 +25,22 @@
 // The caller turns a [Grant] into a session and seals an [Attempt] into a cookie of the
 // browser that began it. The caller also makes sure that an attempt is finished only
 // once, and that only one refresh of a session runs at a time. Everything else about
-// the protocol is here, one verb to a file (begin.go, callback.go, refresh.go,
-// logout.go, revoke.go, logouttoken.go), in the order of the specifications.
+// the protocol is here, one verb to a file, in the order of the specifications:
+//
+//	the client             client.go (Config, New), fapi.go (its profile), clientauth.go
+//	  its credentials      clientkey.go, clientassertion.go, mutualtls.go
+//	  how it calls         transport.go, reach.go; clients of DPoP: dpop.go, dpopcall.go, dpopnonce.go
+//	the provider           discovery.go, endpoints.go, keyset.go, remote.go (how both are kept)
+//	  without ID tokens    plainoauth.go, github.go
+//	Begin                  begin.go, attempt.go, parameters.go, requestobject.go, par.go
+//	Finish                 callback.go, jarm.go, token.go, idtoken.go, stepup.go
+//	  more claims          userinfo.go, userinfojwt.go, claimsource.go
+//	Refresh                refresh.go
+//	signing out            logout.go, revoke.go, logouttoken.go
+//	requests of others     initiate.go, navigation.go, returnurl.go (where a browser may be sent)
+//	access tokens          resourceserver.go, accesstoken.go, introspect.go, tokenbinding.go, tokencache.go
+//	  of our own           authorizationserver.go, tokenrequest.go
+//	what all of them use   claims.go, jws.go, form.go, syntax.go, error.go, reason.go
 //
 // Three things hold throughout the package:
 //

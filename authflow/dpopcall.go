@@ -58,7 +58,7 @@ func proving[T any](c *Client, key *DPoPKey, nonces *Nonces, token secret.String
 	client := *c.http
 	client.Transport = p
 	result, err := do(&client)
-	if refused, ok := errors.AsType[*EndpointError](err); ok && refused.Code == errorUseNonce && p.nonce != "" {
+	if refused, ok := errors.AsType[*endpointError](err); ok && refused.Code == errorUseNonce && p.nonce != "" {
 		return do(&client)
 	}
 	return result, err

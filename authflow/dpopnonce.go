@@ -67,12 +67,6 @@ func (n *Nonces) Put(rawURL string, header http.Header) string {
 	return nonce
 }
 
-// isNonce tells whether s is a nonce that is not too long. A nonce consists of the same
-// characters as a scope (RFC 9449 8.1: 1*NQCHAR, RFC 6749 A).
-func isNonce(s string) bool {
-	return len(s) <= maxNonce && IsScope(s)
-}
-
 // challengeError returns the error of the first challenge of a scheme in
 // WWW-Authenticate headers (RFC 9110 11.6.1), "" if there is none. Scheme and name
 // are compared without regard to case (RFC 9110 11.1, 11.2).

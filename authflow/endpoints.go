@@ -163,3 +163,14 @@ func (cfg Config) withEndpoints(document []byte) ([]byte, error) {
 	}
 	return json.Marshal(members)
 }
+
+// needed are the endpoints without which nobody can sign in.
+func (cfg Config) needed() []string {
+	switch {
+	case cfg.KeysOnly:
+		return []string{"jwks"}
+	case cfg.isPlain():
+		return []string{"authorization", "token", "userinfo"}
+	}
+	return []string{"authorization", "token", "jwks"}
+}

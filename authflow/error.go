@@ -1,6 +1,7 @@
 package authflow
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -68,6 +69,19 @@ func ReasonOf(err error) Reason {
 		return e.Reason
 	}
 	return ""
+}
+
+// reclassify returns err as an error of another Kind, with another sentence for the
+// person, or the same if public is "". An error of Kind Unavailable, which says "later",
+// stays what it is.
+func reclassify(err error, kind Kind, public string) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Kind == Unavailable {
+		return err
+	}
+	changed := *e
+	changed.Kind, changed.Public = kind, cmp.Or(public, e.Public)
+	return &changed
 }
 
 // retryAfter sets RetryAfter, to a second at least, and returns the error.

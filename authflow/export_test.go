@@ -18,5 +18,5 @@ func (r *remote[T]) state() error {
 		return nil
 	}
 	r.start()
-	return r.trouble()
+	return r.lastError()
 }

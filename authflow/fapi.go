@@ -172,9 +172,9 @@ func (k ClientKey) checkFAPI2() error {
 	return nil
 }
 
-// signingAlgs are what an RSA key that names no algorithm may sign by: what the
+// clientKeyAlgs are what an RSA key that names no algorithm may sign by: what the
 // provider offers, or what the profile has.
-func (cfg Config) signingAlgs(offered []string) []string {
+func (cfg Config) clientKeyAlgs(offered []string) []string {
 	if cfg.fapi2() {
 		return fapi2Algs
 	}

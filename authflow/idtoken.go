@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,8 +15,6 @@ import (
 )
 
 const (
-	// maxIDToken bounds an ID token before anything is decoded (SEC-82).
-	maxIDToken = 64 << 10
 	// maxTokenAge is how long before now an ID token may have been issued that
 	// answers a request of ours, the leeway aside.
 	maxTokenAge = AttemptLifetime
@@ -59,50 +56,6 @@ func (c *Client) verifyIDToken(ctx context.Context, t *tokens) (Claims, error) {
 	return claims, nil
 }
 
-// decodeToken decodes a token that nobody has verified yet: an ID token, or one
-// of the given types. It accepts the compact serialization only, in canonical
-// base64, with a header and a payload that every decoder reads the same way: what
-// is checked below is then what go-oidc and the rest of the program see.
-func decodeToken(raw string, algs []jose.SignatureAlgorithm, types ...string) (Claims, error) {
-	if len(raw) > maxIDToken {
-		return nil, NewError(ReasonIDTokenMalformed, fmt.Errorf("more than %d bytes", maxIDToken))
-	}
-	header, claims, err := decodeJWS(raw)
-	if err != nil {
-		return nil, err
-	}
-	if err := cmp.Or(checkType(header, types), checkAlg(header, algs)); err != nil {
-		return nil, err
-	}
-	return claims, nil
-}
-
-// decodeJWS decodes header and payload of a compact JWS, whose signature nobody has
-// verified: id_token_malformed.
-func decodeJWS(raw string) (header, payload Claims, err error) {
-	parts := strings.SplitN(raw, ".", 4)
-	// encoding/base64 skips line breaks, even when it is strict.
-	if len(parts) != 3 || strings.ContainsAny(raw, "\r\n") {
-		return nil, nil, NewError(ReasonIDTokenMalformed, errors.New("no compact JWS"))
-	}
-	if header, err = decodePart(parts[0]); err != nil {
-		return nil, nil, NewError(ReasonIDTokenMalformed, fmt.Errorf("header: %w", err))
-	}
-	if payload, err = decodePart(parts[1]); err != nil {
-		return nil, nil, NewError(ReasonIDTokenMalformed, fmt.Errorf("payload: %w", err))
-	}
-	return header, payload, nil
-}
-
-// decodePart decodes the base64url of a JSON object.
-func decodePart(part string) (Claims, error) {
-	data, err := base64.RawURLEncoding.Strict().DecodeString(part)
-	if err != nil {
-		return nil, fmt.Errorf("base64: %w", err)
-	}
-	return DecodeClaims(data)
-}
-
 // verifySignature verifies the signature over the provider's keys. go-oidc does
 // nothing but that here: the claims have checks of their own, each with its own
 // reason.
@@ -124,46 +77,6 @@ func (c *Client) verifySignature(
 		return nil, NewError(ReasonClaimMalformed, err)
 	}
 	return token, nil
-}
-
-// checkExtensions refuses the extensions of JWS, of which we understand none (RFC 7515
-// 4.1.11, RFC 7797 3).
-func checkExtensions(header Claims) error {
-	for _, name := range []string{"crit", "b64"} {
-		if _, has := header[name]; has {
-			return fmt.Errorf("the header has %s", name)
-		}
-	}
-	return nil
-}
-
-// checkType refuses a JWT that says that it is something else than what is expected: of
-// the given types, or else an ID token. So an access token (RFC 9068 2.1) or a logout
-// token (RFC 8725 3.11) is not taken for one.
-func checkType(header Claims, types []string) error {
-	if err := checkExtensions(header); err != nil {
-		return NewError(ReasonIDTokenHeader, err)
-	}
-	typ, err := header.String("typ")
-	if errors.Is(err, ErrClaimAbsent) || err == nil && strings.EqualFold(typ, "JWT") {
-		return nil
-	}
-	// RFC 7515 4.1.9: a media type without its "application/", in any case.
-	name := strings.TrimPrefix(strings.ToLower(typ), "application/")
-	if err == nil && slices.Contains(types, name) {
-		return nil
-	}
-	return NewError(ReasonIDTokenHeader, fmt.Errorf("typ is %.64q", typ))
-}
-
-// checkAlg: OIDC Core 3.1.3.7 (7). The algorithm is one of those that this
-// client expects; "none" and the symmetric ones never are (RFC 8725 3.1, 3.2).
-func checkAlg(header Claims, algs []jose.SignatureAlgorithm) error {
-	alg, _ := header.String("alg")
-	if !slices.Contains(algs, jose.SignatureAlgorithm(alg)) {
-		return NewError(ReasonAlg, fmt.Errorf("alg is %.64q, accepted are %q", alg, algs))
-	}
-	return nil
 }
 
 // checkIssuer: OIDC Core 3.1.3.7 (2). Byte for byte, since a provider that could

@@ -22,7 +22,7 @@ type LoginInitiation struct {
 // of 16 KiB at most. Reasons: response_malformed, and duplicate_parameter if a
 // parameter is there twice (RFC 6749 3.1).
 func ParseLoginInitiation(r *http.Request) (LoginInitiation, error) {
-	values, err := responseValues(r)
+	values, err := readQueryAndForm(r)
 	if err != nil {
 		return LoginInitiation{}, NewError(ReasonResponseMalformed, err)
 	}

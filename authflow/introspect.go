@@ -19,14 +19,6 @@ const (
 	mediaTypeIntrospection = "application/" + introspectionType
 )
 
-// How long what was found out about a token is kept at most. A JWT is as good as the
-// keys that it was verified with; a lookup as good as the provider's memory.
-const (
-	verifiedFor     = 5 * time.Minute
-	introspectedFor = 30 * time.Second
-	inactiveFor     = 5 * time.Second
-)
-
 // Bounds of what is looked up: anybody can invent tokens, and each costs the provider an
 // authenticated call.
 const (
@@ -62,10 +54,10 @@ func (i *introspections) enter(ctx context.Context) (leave func(), err error) {
 
 // validateIntrospectionAlg refuses an algorithm that no answer can have.
 func (cfg Config) validateIntrospectionAlg() error {
-	if cfg.IntrospectionAlg != "" && !slices.Contains(signingAlgs, cfg.IntrospectionAlg) {
-		return fmt.Errorf("introspection_signed_response_alg: %q is none of %s", cfg.IntrospectionAlg, strings.Join(signingAlgs, ", "))
+	if cfg.IntrospectionAlg == "" {
+		return nil
 	}
-	return nil
+	return checkAlgNames("introspection_signed_response_alg", cfg.IntrospectionAlg)
 }
 
 // introspect asks the provider about an access token that only it can read (RFC
@@ -173,7 +165,7 @@ func (c *Client) verifyIntrospection(ctx context.Context, raw string, audiences 
 	if err != nil {
 		return nil, err
 	}
-	if typ, _ := header.String("typ"); strings.TrimPrefix(strings.ToLower(typ), "application/") != introspectionType {
+	if typ, _ := header.String("typ"); !isType(typ, introspectionType) {
 		return nil, NewError(ReasonIDTokenHeader, fmt.Errorf("typ is %.64q, expected %s", typ, introspectionType))
 	}
 	if err := cmp.Or(checkType(header, []string{introspectionType}), checkAlg(header, algs)); err != nil {

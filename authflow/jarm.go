@@ -60,23 +60,6 @@ func openJWT(values url.Values) (string, url.Values, error) {
 	return raw, inside, nil
 }
 
-// checkResponse: the response is this provider's, and an answer to what was asked.
-func (c *Client) checkResponse(ctx context.Context, meta *metadata, response AuthorizationResponse) error {
-	signed := c.cfg.jwtMode()
-	if signed != (response.jwt != "") {
-		return NewError(ReasonResponseMode, fmt.Errorf("response mode %q was asked for; error %.64q", c.cfg.ResponseMode, response.Error))
-	}
-	if err := checkResponseIssuer(response.Issuer, c.cfg.Issuer, signed || meta.ResponseIss || c.cfg.fapi2()); err != nil {
-		return err
-	}
-	if signed {
-		if err := c.checkJWT(ctx, meta, response.jwt); err != nil {
-			return asResponse(err)
-		}
-	}
-	return cmp.Or(checkResponseError(response), checkCode(response))
-}
-
 // checkJWT holds a response to JARM 2.4, whose numbers stand beside the checks. (1),
 // encryption, is not supported; (2), the state, and (3), the issuer, are done by now.
 func (c *Client) checkJWT(ctx context.Context, meta *metadata, raw string) error {
@@ -103,16 +86,8 @@ func (c *Client) responseAlgs(meta *metadata) []jose.SignatureAlgorithm {
 }
 
 // asResponse makes what is wrong with the response, which a browser brings and anybody
-// may have made, that browser's fault. A provider that cannot be reached stays one.
-func asResponse(err error) error {
-	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Kind == Unavailable {
-		return err
-	}
-	refused := *e
-	refused.Kind = BadRequest
-	return &refused
-}
+// may have made, that browser's fault.
+func asResponse(err error) error { return reclassify(err, BadRequest, "") }
 
 // validateResponseMode refuses a mode that does not exist, or that the provider could
 // not answer by.

@@ -129,6 +129,7 @@ func (c *Client) fetchKeys(ctx context.Context) (*[]publicKey, error) {
 			return &keys, nil
 		}
 	}
+	c.discovery.doubt(meta)
 	c.cfg.Logger.Warn("the provider's keys could not be fetched", "issuer", c.cfg.Issuer, "error", err)
 	return nil, err
 }

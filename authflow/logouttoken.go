@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 )
 
@@ -72,13 +71,12 @@ func ParseLogoutRequest(r *http.Request) (string, error) {
 // LogoutTokenIssuer returns who issued a logout token, by its own word. Nobody
 // has verified that: it says which [Client] to ask, and nothing else.
 func LogoutTokenIssuer(raw string) (string, error) {
-	parts := strings.SplitN(raw, ".", 4)
-	if len(raw) > maxIDToken || len(parts) != 3 {
-		return "", asLogout(NewError(ReasonIDTokenMalformed, errors.New("no compact JWS")))
+	if len(raw) > maxJWT {
+		return "", asLogout(NewError(ReasonIDTokenMalformed, fmt.Errorf("more than %d bytes", maxJWT)))
 	}
-	claims, err := decodePart(parts[1])
+	_, claims, err := decodeJWS(raw)
 	if err != nil {
-		return "", asLogout(NewError(ReasonIDTokenMalformed, fmt.Errorf("payload: %w", err)))
+		return "", asLogout(err)
 	}
 	issuer, _ := claims.String("iss")
 	return issuer, nil
@@ -131,18 +129,9 @@ func (c *Client) LogoutToken(ctx context.Context, raw string) (*LogoutToken, err
 	return t, nil
 }
 
-// asLogout makes an error about a logout token one of the request that brought
-// it: whoever sends a wrong one gets 400 (OIDC Back-Channel Logout 2.8). One that
-// says "later" stays what it is.
-func asLogout(err error) error {
-	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Kind == Unavailable {
-		return err
-	}
-	refused := *e
-	refused.Kind, refused.Public = BadRequest, publicNotEnded
-	return &refused
-}
+// asLogout makes an error about a logout token one of the request that brought it:
+// whoever sends a wrong one gets 400 (OIDC Back-Channel Logout 2.8).
+func asLogout(err error) error { return reclassify(err, BadRequest, publicNotEnded) }
 
 // checkLogoutTarget: OIDC Back-Channel Logout 2.6 (5). It says whose sessions
 // end. What is there and says nothing is refused, too, rather than taken for

@@ -55,7 +55,7 @@ func (cfg Config) validateParameters() error {
 		}
 	}
 	for _, name := range names {
-		if !IsScope(name) {
+		if !isNQChars(name) {
 			return fmt.Errorf("param: %q is no parameter's name", name)
 		}
 		if slices.Contains(ownParameters, name) {

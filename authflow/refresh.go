@@ -111,14 +111,5 @@ func checkRefreshed(claims Claims, req RefreshRequest) error {
 	return nil
 }
 
-// final makes an error about what was granted end the session, and leaves one
-// that says "later" alone.
-func final(err error) error {
-	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Kind == Unavailable {
-		return err
-	}
-	over := *e
-	over.Kind, over.Public = NoLogin, publicOver
-	return &over
-}
+// final makes an error about what was granted end the session.
+func final(err error) error { return reclassify(err, NoLogin, publicOver) }

@@ -37,7 +37,7 @@ type remote[T any] struct {
 	fetch  func(context.Context) (*T, error)
 	now    func() time.Time
 	maxAge time.Duration
-	bucket bucket // for renew
+	bucket bucket // for renew and doubt
 
 	mu       sync.Mutex
 	document *T // nil until an attempt has worked
@@ -79,6 +79,16 @@ func (r *remote[T]) renew(ctx context.Context, old *T) (*T, error) {
 	done := r.start()
 	r.mu.Unlock()
 	return r.wait(ctx, done)
+}
+
+// doubt has another document than old fetched in the background, as often as the bucket
+// lets it: what old says has not worked.
+func (r *remote[T]) doubt(old *T) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.document == old && r.attempt == nil && r.bucket.take(r.now()) {
+		r.start()
+	}
 }
 
 // pause returns how long it is until the next attempt may start.
@@ -134,14 +144,14 @@ func (r *remote[T]) wait(ctx context.Context, done <-chan struct{}) (*T, error) 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !over || r.err != nil {
-		return nil, r.trouble()
+		return nil, r.lastError()
 	}
 	return r.document, nil
 }
 
-// trouble returns why the last attempt failed, or that there is no answer yet.
+// lastError returns why the last attempt failed, or that there is no answer yet.
 // r.mu is held.
-func (r *remote[T]) trouble() error { return cmp.Or(r.err, errWaiting) }
+func (r *remote[T]) lastError() error { return cmp.Or(r.err, errWaiting) }
 
 // bucket is a token bucket: at once it allows size takes, and then one per
 // interval, which is not zero.

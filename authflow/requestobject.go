@@ -32,7 +32,7 @@ func (c *Client) withRequestObject(meta *metadata, parameters map[string]string)
 			claims[name] = requestClaim(name, value)
 		}
 	}
-	request, err := key.sign("oauth-authz-req+jwt", claims, c.cfg.signingAlgs(meta.RequestObjectAlgs))
+	request, err := key.sign("oauth-authz-req+jwt", claims, c.cfg.clientKeyAlgs(meta.RequestObjectAlgs))
 	if err != nil {
 		return nil, NewError(ReasonClientKey, err)
 	}

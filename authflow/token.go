@@ -49,6 +49,9 @@ func (c *Client) requestTokens(ctx context.Context, grant url.Values, key *DPoPK
 		return c.tokenRequest(context.WithValue(ctx, oauth2.HTTPClient, client), meta, grant, refused)
 	})
 	if err != nil {
+		if ReasonOf(err) != refused {
+			c.discovery.doubt(meta)
+		}
 		return nil, err
 	}
 	return parseTokens(response, c.cfg.Now(), key, c.cfg.isPlain())

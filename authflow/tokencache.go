@@ -4,9 +4,18 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/guard"
+)
+
+// How long what was found out about a token is kept at most. A JWT is as good as the
+// keys that it was verified with; a lookup as good as the provider's memory.
+const (
+	verifiedFor     = 5 * time.Minute
+	introspectedFor = 30 * time.Second
+	inactiveFor     = 5 * time.Second
 )
 
 // maxKeptBytes bounds each generation of a tokenCache by what the kept tokens'
@@ -157,7 +166,7 @@ func (c *tokenCache[T]) known(key tokenKey, now time.Time) *found[T] {
 func (c *tokenCache[T]) fly(ctx context.Context, flight *tokenFlight[T], key tokenKey, now time.Time, find finder[T], counted bool) {
 	defer close(flight.done)
 	defer flight.abandon()
-	flight.token, flight.err = guarded(func() (T, error) { return find(ctx, counted) })
+	flight.token, flight.err = guard.Call(func() (T, error) { return find(ctx, counted) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.flights[key] == flight {
@@ -174,16 +183,6 @@ func (c *tokenCache[T]) fly(ctx context.Context, flight *tokenFlight[T], key tok
 			c.bad.put(key, &found[T]{err: flight.err, until: now.Add(inactiveFor), size: 256})
 		}
 	}
-}
-
-// guarded turns a panic into an error: nobody else is there to recover it.
-func guarded[T any](find func() (T, error)) (token T, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-		}
-	}()
-	return find()
 }
 
 func (g *generations[T]) get(key tokenKey) *found[T] {

@@ -132,8 +132,8 @@ func mediaTypeOf(resp *http.Response) string {
 	return mediaType
 }
 
-// EndpointError is how an endpoint of the provider refused.
-type EndpointError struct {
+// endpointError is how an endpoint of the provider refused.
+type endpointError struct {
 	// Status is the HTTP status.
 	Status int
 	// Code and Description are error and error_description (RFC 6749 5.2), ""
@@ -144,13 +144,13 @@ type EndpointError struct {
 }
 
 // Error shows what the provider sent, quoted and cut short.
-func (e *EndpointError) Error() string {
+func (e *endpointError) Error() string {
 	return fmt.Sprintf("status %d, error %.64q, error_description %.256q", e.Status, e.Code, e.Description)
 }
 
 // newEndpointError reads what the answer says about when to come again.
-func newEndpointError(resp *http.Response, code, description string) *EndpointError {
-	e := &EndpointError{Status: resp.StatusCode, Code: code, Description: description}
+func newEndpointError(resp *http.Response, code, description string) *endpointError {
+	e := &endpointError{Status: resp.StatusCode, Code: code, Description: description}
 	if seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 16); err == nil {
 		e.retryAfter = min(time.Duration(seconds)*time.Second, maxRetryAfter)
 	}
@@ -158,7 +158,7 @@ func newEndpointError(resp *http.Response, code, description string) *EndpointEr
 }
 
 // temporary tells whether the same request may work later.
-func (e *EndpointError) temporary() bool {
+func (e *endpointError) temporary() bool {
 	switch e.Status {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return true
@@ -172,7 +172,7 @@ func isTemporary(code string) bool {
 }
 
 // getJSON gets one JSON object that is published for everybody. What fails is an
-// *EndpointError, or fails as http.Client does.
+// *endpointError, or fails as http.Client does.
 func (c *Client) getJSON(ctx context.Context, address string) ([]byte, error) {
 	return get(ctx, c.http, address, "", "application/json")
 }
@@ -218,7 +218,7 @@ func get(ctx context.Context, client *http.Client, address, authorization, accep
 // callError returns the error for a call that failed: provider_unavailable if
 // the same call may work later (P05), else broken, which names the endpoint.
 func callError(err error, broken Reason) *Error {
-	if refused, ok := errors.AsType[*EndpointError](err); ok {
+	if refused, ok := errors.AsType[*endpointError](err); ok {
 		if refused.temporary() {
 			return NewError(ReasonProviderUnavailable, err).retryAfter(refused.retryAfter)
 		}

@@ -5,22 +5,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 )
 
-// validateUserInfoAlg refuses an algorithm that no UserInfo answer can have, or
-// that none is asked for.
-func (cfg Config) validateUserInfoAlg() error {
+// validateUserInfo refuses a policy that there is not, and an algorithm that no UserInfo
+// answer can have, or that none is asked for.
+func (cfg Config) validateUserInfo() error {
 	switch {
+	case cfg.UserInfo < UserInfoOff || cfg.UserInfo > UserInfoRequired:
+		return fmt.Errorf("userinfo: unknown policy %d", cfg.UserInfo)
 	case cfg.UserInfoAlg == "":
 		return nil
 	case cfg.UserInfo == UserInfoOff:
 		return errors.New("userinfo_signed_response_alg: userinfo is never asked")
-	case !slices.Contains(signingAlgs, cfg.UserInfoAlg):
-		return fmt.Errorf("userinfo_signed_response_alg: %q is none of %s", cfg.UserInfoAlg, strings.Join(signingAlgs, ", "))
 	}
-	return nil
+	return checkAlgNames("userinfo_signed_response_alg", cfg.UserInfoAlg)
 }
 
 // fetchSignedUserInfo makes the UserInfo request of a client that was registered

@@ -53,8 +53,8 @@ type App struct {
 	// sendsBound says that some site forwards tokens that are bound to a key, and
 	// hasTransport that some reverse_proxy can send them.
 	sendsBound, hasTransport bool
-	// users are the users files, by path.
-	users map[string]*provider
+	// users are those of the users files, by path.
+	users map[string]*siteUsers
 	// domains are the terms of the sessions that sites share, by cookie scope.
 	domains map[string]sessionTerms
 	// issuers are those at which people sign in, and managers who ends their sessions,
@@ -80,7 +80,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.logger, a.slogger, a.load = ctx.Logger(), ctx.Slogger(), rand.Text()
 	a.needs = map[string]struct{}{"email_verified": {}}
 	a.tokens = make(map[tokenNeed]struct{})
-	a.users = make(map[string]*provider)
+	a.users = make(map[string]*siteUsers)
 	a.domains = make(map[string]sessionTerms)
 	a.replicas = make(map[*replicas]struct{})
 	a.issuers, a.managers = make(map[string]struct{}), make(map[*session.State]*session.Manager)
@@ -96,7 +96,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		if config == nil {
 			return errors.New("a provider is null")
 		}
-		if a.resolved(config.name()) != nil {
+		if a.provider(config.name()) != nil {
 			return fmt.Errorf("provider %s is given twice", config.name())
 		}
 		provider, err := a.provisionProvider(ctx, config)
@@ -112,7 +112,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 // other servers, and which shared stores do not answer. Gates work as soon as they are
 // provisioned, and ask providers and stores when they need them.
 func (a *App) Start() error {
-	a.sayAlone()
+	a.logNotShared()
 	a.saySilent()
 	return errors.Join(a.checkTransport(), a.checkHosts())
 }
@@ -130,8 +130,8 @@ func (a *App) Cleanup() error {
 	return nil
 }
 
-// provider finds a provider's configuration by name.
-func (a *App) provider(name string) *ProviderConfig {
+// providerConfig finds a provider's configuration by name.
+func (a *App) providerConfig(name string) *ProviderConfig {
 	for _, config := range a.Providers {
 		if config != nil && config.name() == name {
 			return config
@@ -140,8 +140,8 @@ func (a *App) provider(name string) *ProviderConfig {
 	return nil
 }
 
-// resolved finds a provisioned provider by name.
-func (a *App) resolved(name string) *provider {
+// provider finds a provisioned provider by name, nil if there is none.
+func (a *App) provider(name string) *provider {
 	at := slices.IndexFunc(a.providers, func(p *provider) bool { return p.name == name })
 	if at < 0 {
 		return nil
@@ -193,71 +193,6 @@ func (a *App) needed() []string {
 	}
 	slices.Sort(claims)
 	return claims
-}
-
-// siteSessions says how the sessions of one site are kept.
-type siteSessions struct {
-	config  SessionConfig
-	manager *session.Manager
-	cookies session.CookieConfig
-	keys    session.Keys
-	state   *session.State
-	terms   sessionTerms
-}
-
-// sessionTerms is what sites that share a cookie must agree on.
-type sessionTerms struct {
-	store          session.Store
-	state          *session.State
-	keys           session.Keys
-	lifetime, idle time.Duration
-	cookies        session.CookieConfig
-}
-
-// sessions makes the session manager of a site, by the site's own settings or by the
-// app's. Cookies are kept for linger after their session has ended. Sites that share a
-// cookie scope must agree on the terms.
-func (a *App) sessions(ctx caddy.Context, own *SessionConfig, linger time.Duration) (*siteSessions, error) {
-	site := new(siteSessions)
-	switch {
-	case own != nil && a.Session != nil:
-		return nil, errors.New("session: the app has a session block already, and the two are never merged")
-	case own != nil:
-		site.config = *own
-	case a.Session != nil:
-		site.config = *a.Session
-	}
-	config, err := site.config.provision(a.durable)
-	if err != nil {
-		return nil, err
-	}
-	if config.Keys, err = a.keys(&site.config); err != nil {
-		return nil, fmt.Errorf("session: %w", err)
-	}
-	modules := site.config // which Caddy empties when it loads them
-	if err := a.provisionStore(ctx, &modules, &config); err != nil {
-		return nil, fmt.Errorf("session: %w", err)
-	}
-	terms := sessionTerms{config.Store, config.State, config.Keys, config.Lifetime, config.IdleTimeout, config.Cookie}
-	if config.Cookie.Domain != "" {
-		scope := config.Cookie.Domain + " " + config.Cookie.Name
-		a.mu.Lock()
-		other, shared := a.domains[scope]
-		a.domains[scope] = terms
-		a.mu.Unlock()
-		if shared && other != terms {
-			return nil, fmt.Errorf("session: sites that share cookie_domain %s must agree on store, shared, keys and lifetimes", config.Cookie.Domain)
-		}
-	}
-	config.Linger = linger
-	a.durable.keys.Retain(config.Lifetime + linger)
-	site.cookies, site.terms, site.keys, site.state = config.Cookie, terms, config.Keys, config.State
-	if site.manager, err = session.NewManager(config); err == nil {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.managers[config.State] = site.manager
-	}
-	return site, err
 }
 
 // Interface guards.

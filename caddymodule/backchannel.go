@@ -53,7 +53,7 @@ func (g *Gate) logoutToken(r *http.Request) (*authflow.LogoutToken, *provider, e
 	if err != nil {
 		return nil, nil, err
 	}
-	err = problem(authflow.BadRequest, ReasonUnknownProvider, "This site knows no such provider.", fmt.Errorf("iss is %.256q", issuer))
+	err = unknownProvider(fmt.Errorf("iss is %.256q", issuer))
 	for _, p := range g.knownProviders() {
 		if p.client.Issuer() != issuer {
 			continue

@@ -102,7 +102,7 @@ type brought struct {
 	caller  *caller
 	err     error
 
-	watch tokenWatch // once it has passed
+	watch requestWatch // once it has passed
 }
 
 // readToken finds the access token that a request brings: in its one Authorization
@@ -171,7 +171,7 @@ func (g *Gate) checkToken(r *http.Request, v *visit, needed stepUp) (identity, e
 		return identity{}, tokenProblem(authflow.NoLogin, authflow.ReasonAudMismatch, "invalid_token", fmt.Errorf("it is for %q, not for this path", v.brought.token.Audiences))
 	}
 	id := identity{session: who.session, provider: who.issuer, prefixed: len(v.gate.speakers) > 1}
-	if err := g.admit(r, id); err != nil {
+	if err := g.admitTo(v, r, id); err != nil {
 		return identity{}, g.scopeProblem(err, who)
 	}
 	if err := needed.check(who.session, g.now); err != nil {

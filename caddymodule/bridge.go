@@ -42,7 +42,7 @@ func (g *Gate) applyGrant(p *provider, s *session.Session, grant *authflow.Grant
 	}
 	if grant.Claims != nil || grant.SignedClaims != nil {
 		if err := checkClaims(p, claims); err != nil {
-			return problem(authflow.Provider, ReasonClaimUnsafe, "The provider told something of you that cannot be passed on.", err)
+			return claimUnsafe(err)
 		}
 		s.Claims, s.UserInfoClaims = claims, fromUserInfo
 	}
@@ -95,22 +95,6 @@ func (g *Gate) keepUnsigned(p *provider, s *session.Session, grant *authflow.Gra
 	return claims, fromUserInfo
 }
 
-// refreshAt is a little before the access token expires, so that it is never used
-// at the last moment: a tenth of its life, at most 30 seconds. refresh_interval may
-// be earlier, and counts alone where the provider does not say when that is; without
-// either, a session is not refreshed.
-func (p *provider) refreshAt(now, expiry time.Time) time.Time {
-	var at time.Time
-	if !expiry.IsZero() {
-		early := min(expiry.Sub(now)/10, 30*time.Second)
-		at = expiry.Add(-max(early, 0))
-	}
-	if interval := now.Add(p.refreshInterval); p.refreshInterval > 0 && (at.IsZero() || interval.Before(at)) {
-		at = interval
-	}
-	return at
-}
-
 // project picks the claims that this configuration reads, and says which of them
 // only userinfo told. One that the provider left out is kept as absent, so that it
 // is known to have been asked for; one that it has and did not send (groups that
@@ -130,33 +114,6 @@ func (g *Gate) project(p *provider, grant *authflow.Grant) (claims map[string]an
 		}
 	}
 	return claims, fromUserInfo
-}
-
-// path is where a claim stands in what the provider tells.
-func (p *provider) path(name string) string {
-	if path, mapped := p.paths[name]; mapped {
-		return path
-	}
-	return name
-}
-
-// isOf reports that a session was made at this provider, for this client.
-func (p *provider) isOf(s *session.Session) bool {
-	return p.name == s.Provider && p.client.Issuer() == s.Issuer && p.client.ClientID() == s.ClientID
-}
-
-// same reports that two sites mean the same provider, wherever each names it.
-func (p *provider) same(other *provider) bool {
-	return p.name == other.name && p.client == other.client && p.usersFile == other.usersFile
-}
-
-// key is what a session keeps a claim under: its name, and the path if that is
-// another, so that a mapping that is changed asks for the claim anew.
-func (p *provider) key(name string) string {
-	if path := p.path(name); path != name {
-		return name + " from " + path
-	}
-	return name
 }
 
 // neededPaths are the claims to ask the userinfo endpoint for.

@@ -12,7 +12,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
-	"github.com/gatehouse-auth/gatehouse/internal/secret"
 )
 
 // What a Caddyfile says is judged while it is read, so that an error names file and
@@ -20,37 +19,17 @@ import (
 // place of each placeholder, whose variable or file may not be there yet. What has to
 // be read from somewhere is left to provisioning.
 
-// holdsPlaceholder reports a value that is not known before it is resolved.
-func holdsPlaceholder(value string) bool { return strings.Contains(value, "{") }
-
-// standIn is a value, or another one if it is not known yet.
-func standIn(value, other string) string {
-	if holdsPlaceholder(value) {
-		return other
-	}
-	return value
-}
-
 // check holds the words of a provider to each other.
 func (c *ProviderConfig) check() error {
 	if err := cmp.Or(c.checkProfile(), c.checkDisplayName(), checkIssuer(c.Issuer), c.NetworkConfig.check()); err != nil {
 		return err
 	}
 	preset := presets[cmp.Or(c.Preset, "oidc")]
-	config, err := c.withoutPlaceholders().client(preset)
+	config, err := c.withoutPlaceholders().authflowConfig(preset)
 	if err != nil {
 		return err
 	}
-	if config.ClientKeys = nil; len(c.ClientKey) > 0 {
-		config.ClientKeys = new(clientKeyFiles).read
-	}
-	if config.ClientAssertion = nil; c.ClientAssertion != "" {
-		config.ClientAssertion = assertionFile("").read
-	}
-	config.ClientSecret = nil
-	if c.ClientSecret != "" {
-		config.ClientSecret = func() (secret.String, error) { return secret.String{}, errSecret }
-	}
+	c.declareCredentials(&config)
 	config.NoDiscovery, config.Reach = c.Discovery == "off", standIn(c.Reach, "")
 	config.Endpoints = make(map[string]string, len(c.Endpoint))
 	for name, address := range c.Endpoint {
@@ -184,7 +163,7 @@ func (g *GateConfig) providersOf(global *App) []*ProviderConfig {
 	}
 	var named []*ProviderConfig
 	for _, name := range g.Providers {
-		if p := global.provider(name); p != nil {
+		if p := global.providerConfig(name); p != nil {
 			named = append(named, p)
 		}
 	}
@@ -206,11 +185,6 @@ func (g *GateConfig) checkFormPost(global *App) error {
 		}
 	}
 	return nil
-}
-
-// errPublicIssuer says that a rule is missing.
-func errPublicIssuer(issuer string) error {
-	return fmt.Errorf("anybody can have an account at %s: say who may pass (allow email_domain ...), or write allow any", issuer)
 }
 
 // errUserMatcher says why a matcher cannot ask who is signed in.

@@ -168,7 +168,7 @@ func checkGate(h httpcaddyfile.Helper, gate *Gate) error {
 			"An issuer behind another gatehouse is of that one alone: where two need it, it belongs into the global option")
 	}
 	for _, name := range gate.Providers {
-		if global.provider(name) == nil {
+		if global.providerConfig(name) == nil {
 			return h.Errf("no provider %s in the global option gatehouse", name)
 		}
 	}

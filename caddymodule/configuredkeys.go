@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/gatehouse-auth/gatehouse/internal/seal"
@@ -100,28 +99,28 @@ func (k *configuredKeys) reread(age time.Duration) {
 	k.current.Store(&readRing{ring: ring, read: now})
 }
 
-// errKeys says what is wrong without saying what is there.
-var errKeys = errors.New("keys: each is 32 bytes or more in base64, and the file or variable must be there")
+// errKeys says what keys are, and never what stands there.
+var errKeys = errors.New("keys: each is 32 bytes or more in base64")
 
-// read resolves the keys. White space parts several in one value. The ring is the
+// read resolves the keys. White space separates several in one value. The ring is the
 // same for as long as they are.
 func (k *configuredKeys) read() (*seal.Ring, error) {
 	var keys []seal.Key
 	hash := sha256.New()
 	for i, raw := range k.raw {
-		name, isPlaceholder := placeholderOf(raw)
-		if !isPlaceholder {
-			name = fmt.Sprintf("value %d", i+1)
+		name := fmt.Sprintf("value %d", i+1)
+		text, err := readSecret(name, raw)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errKeys, err)
 		}
-		text, err := caddy.NewReplacer().ReplaceOrErr(raw, true, true)
-		if err != nil || strings.TrimSpace(text) == "" {
-			return nil, fmt.Errorf("%w (%s)", errKeys, name) // the replacer's text may quote a key
+		if path, isPlaceholder := placeholderOf(raw); isPlaceholder {
+			name = path
 		}
-		for _, encoded := range strings.Fields(text) {
+		for _, encoded := range strings.Fields(text.Reveal()) {
 			hash.Write([]byte(encoded + " "))
 			material, err := decodeBase64(encoded)
 			if err != nil {
-				return nil, fmt.Errorf("%w (%s)", errKeys, name) // nor what is no base64
+				return nil, fmt.Errorf("%w (%s)", errKeys, name) // the other error would quote it
 			}
 			key, err := seal.KeyFromSecret(material)
 			if err != nil {

@@ -21,23 +21,28 @@
 //	step-up   the sign-in is strong and recent enough               stepup.go
 //	identity  headers and placeholders are set                      identity.go
 //	forward   the upstream gets the tokens that it is to have       forward.go, assertion.go
-//	answer    is made private, and ends with the session            response.go, streams.go
+//	answer    is made private, and ends with the session            response.go, streams.go, rulestreams.go
 //
 // What else stands where:
 //
 //	the request itself     request.go (origin, target), readings.go (what its path may mean)
-//	reasons and statuses   error.go
-//	configuration          config.go (JSON), caddyfile*.go (the grammar)
-//	  of a provider        provision.go, preset.go, network.go, clientkeys.go, assertionfile.go, fapi.go
-//	  of a site            gateprovision.go, valuelist.go, hosts.go, behind.go
-//	  of sessions          app.go, configuredkeys.go, replicas.go, redis.go
-//	signing in             attempt.go, initiate.go, loop.go; endpoints login and callback
-//	signing out            logout.go, backchannel.go, frontchannel.go; by an administrator, endsessions.go
-//	access tokens          bearerissuer.go, challenge.go, resource.go, tokenstreams.go
-//	for other proxies      forwardauth.go, forwardmore.go, askedhost.go; the matcher for later handlers, matcher.go
+//	errors                 error.go (reasons, statuses, answers)
+//	configuration          config.go (JSON), caddyfile*.go (the grammar), placeholder.go
+//	  of a provider        provider.go, preset.go, clientcredentials.go, network.go, fapi.go, clientpool.go
+//	  of a site            gateprovision.go, valuelist.go, hosts.go, gatesbehind.go
+//	  of sessions          app.go, sitesessions.go, configuredkeys.go, replicas.go, redis.go
+//	endpoints              endpoints.go leads to each of them
+//	  signing in           login.go, attempt.go, callback.go, initiate.go, loginloop.go
+//	  who am I             currentuser.go (session, userinfo)
+//	  signing out          logout.go, backchannel.go, frontchannel.go
+//	  for other proxies    forwardauth.go, forwardauthallowed.go, askedhost.go, answertokens.go
+//	  keys and metadata    jwks.go, resource.go
+//	access tokens          bearerissuer.go, challenge.go, tokenstreams.go
+//	for later handlers     matcher.go
 //	to the upstream        transport.go (proofs of possession)
 //	what people see        pages.go, and the templates in pages/
-//	keys and purposes      purposes.go (all that is sealed), jwks.go, keyscommand.go
+//	what is sealed         purposes.go
+//	administration         adminapi.go, keyscommand.go, endsessions.go
 //	what outlives a reload durable.go
 //	metrics and traces     metrics.go, tracing.go
 package caddymodule

@@ -104,9 +104,6 @@ func parseRevocation(r *http.Request) (revocation, error) {
 	return wanted, nil
 }
 
-// adminError is an answer of Caddy's admin endpoint.
-func adminError(status int, err error) error { return caddy.APIError{HTTPStatus: status, Err: err} }
-
 // knowIssuer records where people sign in.
 func (a *App) knowIssuer(p *provider) {
 	a.mu.Lock()
@@ -150,18 +147,14 @@ func cmdSessions(fl caddycmd.Flags) (int, error) {
 	if fl.NArg() != 1 || fl.Arg(0) != "end" {
 		return caddy.ExitCodeFailedStartup, errors.New("the command is: sessions end --issuer <URL> --sub <subject> (options stand behind sessions, before end)")
 	}
-	address, err := adminAddress(fl)
-	if err != nil {
-		return caddy.ExitCodeFailedStartup, err
-	}
 	body, err := json.Marshal(revocation{Issuer: fl.String("issuer"), Subject: fl.String("sub"), SessionID: fl.String("sid")})
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
 	header := http.Header{"Content-Type": {"application/json"}}
-	response, err := caddycmd.AdminAPIRequest(address, http.MethodPost, endSessionsRoute, header, bytes.NewReader(body))
+	response, err := askServer(fl, endSessionsRoute, header, bytes.NewReader(body))
 	if err != nil {
-		return caddy.ExitCodeFailedStartup, fmt.Errorf("asking the running server at %s: %w", address, err)
+		return caddy.ExitCodeFailedStartup, err
 	}
 	response.Body.Close()
 	fmt.Println("their sessions are over")

@@ -81,6 +81,27 @@ func problem(kind authflow.Kind, reason authflow.Reason, public string, err erro
 	return &authflow.Error{Kind: kind, Reason: reason, Public: public, Err: err}
 }
 
+// retrySoon says of an error of Kind Unavailable when to try again.
+func retrySoon(p *authflow.Error) *authflow.Error {
+	p.RetryAfter = 5 * time.Second
+	return p
+}
+
+// unknownProvider refuses a request that names a provider which this site has not.
+func unknownProvider(err error) *authflow.Error {
+	return problem(authflow.BadRequest, ReasonUnknownProvider, "This site knows no such provider.", err)
+}
+
+// returnRefused refuses an address to return to.
+func returnRefused(err error) *authflow.Error {
+	return problem(authflow.BadRequest, ReasonReturnRefused, "The address to return to is not one of this site.", err)
+}
+
+// claimUnsafe refuses what a provider told and HTTP cannot carry as it is.
+func claimUnsafe(err error) *authflow.Error {
+	return problem(authflow.Provider, ReasonClaimUnsafe, "The provider told something of you that cannot be passed on.", err)
+}
+
 // notHTTPS refuses what must not travel in the clear.
 func notHTTPS(public string) *authflow.Error {
 	return problem(authflow.Internal, ReasonNotHTTPS, public,
@@ -142,10 +163,7 @@ func sessionProblem(err error) *authflow.Error {
 		return problem(authflow.Internal, ReasonSessionTooLarge,
 			"Your account has more to remember than a cookie can hold. The operator can use a store on the server.", err)
 	case errors.Is(err, session.ErrUnavailable):
-		return &authflow.Error{
-			Kind: authflow.Unavailable, Reason: ReasonStoreUnavailable, RetryAfter: 5 * time.Second,
-			Public: "Sessions cannot be read at the moment. Please try again shortly.", Err: err,
-		}
+		return retrySoon(problem(authflow.Unavailable, ReasonStoreUnavailable, "Sessions cannot be read at the moment. Please try again shortly.", err))
 	}
 	return asProblem(err)
 }

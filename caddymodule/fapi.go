@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
-	"github.com/gatehouse-auth/gatehouse/internal/secret"
 )
 
 // fapi2Ciphers are the suites of TLS 1.2 that BCP 195 recommends (RFC 9325 4.2, FAPI
@@ -28,18 +27,10 @@ func (c *ProviderConfig) checkProfile() error {
 	}
 	config := authflow.Config{
 		Profile: c.Profile, Issuer: standIn(cmp.Or(c.Issuer, presets[c.Preset].issuer), ""), Reach: standIn(c.Reach, ""),
-		ClientAuth: c.ClientAuth, MutualTLS: c.ClientCertificate != nil, PAR: c.PAR,
+		ClientAuth: c.ClientAuth, PAR: c.PAR,
 		NoDiscovery: c.Discovery == "off", Endpoints: c.Endpoint, UserInfoAlg: c.UserInfoSignedResponseAlg,
 	}
-	if c.ClientSecret != "" {
-		config.ClientSecret = func() (secret.String, error) { return secret.String{}, errSecret }
-	}
-	if len(c.ClientKey) > 0 {
-		config.ClientKeys = new(clientKeyFiles).read
-	}
-	if c.ClientAssertion != "" {
-		config.ClientAssertion = assertionFile("").read
-	}
+	c.declareCredentials(&config)
 	return config.CheckProfile()
 }
 

@@ -109,10 +109,7 @@ func (g *Gate) formError(err error) error {
 	if err == nil || errors.Is(err, session.ErrNotFound) || g.state.Shared() == nil {
 		return err
 	}
-	return &authflow.Error{
-		Kind: authflow.Unavailable, Reason: ReasonStoreUnavailable, RetryAfter: 5 * time.Second,
-		Public: "The form that you have sent cannot be kept or read at the moment. Please try again shortly.", Err: err,
-	}
+	return retrySoon(problem(authflow.Unavailable, ReasonStoreUnavailable, "The form that you have sent cannot be kept or read at the moment. Please try again shortly.", err))
 }
 
 // takeForm ends a form's wait: it is there for whoever asks first.

@@ -106,8 +106,7 @@ func (g *Gate) keepTokens(p *provider, s *session.Session, grant *authflow.Grant
 	s.AccessToken, s.TokenType, s.AccessExpiry = secret.String{}, "", time.Time{}
 	if g.app.needsToken(p, accessToken) {
 		if !isToken(grant.AccessToken.Reveal()) {
-			return problem(authflow.Provider, ReasonClaimUnsafe, "The provider told something of you that cannot be passed on.",
-				errors.New("the access token is not of printable ASCII without spaces"))
+			return claimUnsafe(errors.New("the access token is not of printable ASCII without spaces"))
 		}
 		s.AccessToken, s.TokenType, s.AccessExpiry = grant.AccessToken, grant.TokenType, grant.AccessExpiry
 	}
@@ -162,9 +161,7 @@ func (g *Gate) checkTokens(s *session.Session) error {
 	if s.RefreshToken.Empty() {
 		return problem(authflow.NoLogin, ReasonAccessExpired, "Please sign in again.", expired)
 	}
-	later := problem(authflow.Unavailable, ReasonAccessExpired, "The sign-in service cannot be reached at the moment. Please try again shortly.", expired)
-	later.RetryAfter = 5 * time.Second
-	return later
+	return retrySoon(problem(authflow.Unavailable, ReasonAccessExpired, "The sign-in service cannot be reached at the moment. Please try again shortly.", expired))
 }
 
 func tokenOf(s *session.Session, token string) secret.String {

@@ -29,14 +29,14 @@ const loginHeader = "X-Gatehouse-Login"
 func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below string) error {
 	behind, err := g.behind()
 	if err != nil {
-		return g.fail(w, r, v, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err))
+		return g.fail(w, r, v, cannotJudge(err))
 	}
 	gates := append([]*Gate{g}, behind...)
 	if err = g.mayAsk(r); err == nil {
 		v.elsewhere, err = v.askedSite(r)
 	}
 	if err != nil {
-		return g.fail(w, r, v, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err))
+		return g.fail(w, r, v, cannotJudge(err))
 	}
 	asked, err := askedAbout(w, r, v, below, gates)
 	if err != nil {
@@ -44,7 +44,7 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 	}
 	wanted, err := askedForMore(r, below)
 	if err != nil {
-		return g.fail(w, r, v, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err))
+		return g.fail(w, r, v, cannotJudge(err))
 	}
 	var pass caddyhttp.Handler = caddyhttp.HandlerFunc(func(w http.ResponseWriter, asked *http.Request) error {
 		w.Header().Del(loginHeader)
@@ -64,8 +64,7 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 	case ours && isPlain(asked.URL) && v.elsewhere == (origin{}):
 		return pass.ServeHTTP(w, r) // our endpoints are for everybody; r has no identity
 	case ours: // and something else to a server that resolves /oauth2/../x, or at another host
-		return g.fail(w, r, v, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.",
-			fmt.Errorf("%.64q may be an endpoint of the gate or not", asked.RequestURI)))
+		return g.fail(w, r, v, cannotJudge(fmt.Errorf("%.64q may be an endpoint of the gate or not", asked.RequestURI)))
 	}
 	v.asked = true
 	v.answersOnly = v.answersOnly || below != "" || r.URL.Query().Get("login") != "redirect"
@@ -78,17 +77,21 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 	return g.ServeHTTP(w, asked, pass)
 }
 
+// cannotJudge refuses a question about a request that is not known well enough.
+func cannotJudge(err error) *authflow.Error {
+	return problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err)
+}
+
 // askedAbout is the request that another proxy asks about, as this server would
 // have got it. Nobody but a proxy that Caddy trusts is believed; where rules depend
 // on what a request is, it has to be told (SEC-04, SEC-10).
 func askedAbout(w http.ResponseWriter, r *http.Request, v *visit, below string, gates []*Gate) (*http.Request, error) {
 	told, err := originalRequest(r, v.askedURL, below)
 	if err != nil {
-		return nil, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err)
+		return nil, cannotJudge(err)
 	}
 	if slices.ContainsFunc(gates, (*Gate).readsRequest) && (told.target == "" || told.method == "") {
-		return nil, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.",
-			errors.New("rules of this site depend on path or method, and no proxy of trusted_proxies has told both (X-Forwarded-Uri and X-Forwarded-Method, or X-Original-Uri and X-Original-Method)"))
+		return nil, cannotJudge(errors.New("rules of this site depend on path or method, and no proxy of trusted_proxies has told both (X-Forwarded-Uri and X-Forwarded-Method, or X-Original-Uri and X-Original-Method)"))
 	}
 	asked := r.WithContext(r.Context())
 	asked.Header, asked.Body, asked.ContentLength = r.Header.Clone(), http.NoBody, 0
@@ -98,7 +101,7 @@ func askedAbout(w http.ResponseWriter, r *http.Request, v *visit, below string, 
 		asked.RequestURI = "/"
 	}
 	if asked.URL, err = url.ParseRequestURI(asked.RequestURI); err != nil {
-		return nil, problem(authflow.Denied, ReasonAskedUnknown, "This request cannot be judged.", err)
+		return nil, cannotJudge(err)
 	}
 	asked.Method = told.method
 	if told.method == "" {

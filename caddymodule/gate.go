@@ -33,9 +33,9 @@ type Gate struct {
 	providers       []*provider // at which people sign in
 	speakers        []*provider // whose word counts: these, and issuers of access tokens
 	bearer          *bearer     // nil: no access tokens
-	users           *provider   // nil: no token URL of our own
+	users           *siteUsers  // nil: no token URL of our own
 	issued          *authflow.IssuedTokens
-	tokenWatches    tokenWatches
+	tokenWatches    requestWatches
 	sessions        *session.Manager
 	sessionConfig   SessionConfig
 	keys            session.Keys
@@ -49,6 +49,7 @@ type Gate struct {
 	names           *nameSet // every identity header
 	own             *nameSet // those that this gate sets
 	rulesMatch      bool     // some rule has a matcher of its own
+	lists           *followedLists
 	requires        []requirement
 	forwards        []ForwardConfig
 	publicOrigin    origin
@@ -253,7 +254,7 @@ func (g *Gate) checkSession(r *http.Request, v *visit, p *provider, needed stepU
 	}
 	s := v.live.Session()
 	who := identity{session: s, provider: p, prefixed: len(v.gate.speakers) > 1}
-	if err := g.admit(r, who); err != nil {
+	if err := g.admitTo(v, r, who); err != nil {
 		return identity{}, err
 	}
 	if err := needed.check(s, g.now); err != nil {

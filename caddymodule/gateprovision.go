@@ -80,7 +80,7 @@ func (g *Gate) provisionProviders(ctx caddy.Context) error {
 		g.providers = []*provider{own}
 	case len(g.Providers) > 0:
 		for _, name := range g.Providers {
-			known := g.app.resolved(name)
+			known := g.app.provider(name)
 			if known == nil {
 				return fmt.Errorf("no provider %s", name)
 			}
@@ -109,6 +109,7 @@ func (g *Gate) provisionRules(ctx caddy.Context) error {
 	if g.deny, err = provisionRules(ctx, g.Deny, g.need, g.checkPrefix); err != nil {
 		return fmt.Errorf("deny: %w", err)
 	}
+	g.lists = followLists(slices.Concat(g.allow, g.deny)...)
 	g.rulesMatch = slices.ContainsFunc(slices.Concat(g.allow, g.deny), func(r rule) bool { return r.matchers != nil })
 	for _, config := range g.Deny {
 		if config.Any {
@@ -342,8 +343,8 @@ func (g *Gate) provisionSession(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	g.sessions, g.cookies, g.sessionConfig, g.terms = site.manager, site.cookies, site.config, site.terms
-	g.keys, g.state = site.keys, site.state
+	g.sessions, g.sessionConfig, g.terms = site.manager, site.config, site.terms
+	g.cookies, g.keys, g.state = site.terms.cookies, site.terms.keys, site.terms.state
 	if g.sessionConfig.InsecureHTTP {
 		g.logger.Warn("insecure_http: sessions travel unencrypted; whoever can read the network can use them")
 	}

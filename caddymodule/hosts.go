@@ -22,10 +22,10 @@ func (a *App) checkHosts() error {
 	first, seen := make(map[string]*Gate), make(map[*Gate]bool)
 	for _, server := range app.(*caddyhttp.App).Servers {
 		err := eachGate(server.Routes, []string{""}, func(host string, g *Gate) error {
-			a.sayUncovered(host, g)
+			a.warnOfUncoveredHost(host, g)
 			if !seen[g] {
 				seen[g] = true
-				a.sayContradicting(g)
+				a.warnOfContradictingGates(g)
 			}
 			if g.Session == nil || g.terms.cookies.Domain != "" {
 				return nil
@@ -45,9 +45,9 @@ func (a *App) checkHosts() error {
 	return nil
 }
 
-// sayUncovered warns of a host at which cookie_domain keeps everybody from signing in. It
+// warnOfUncoveredHost warns of a host at which cookie_domain keeps everybody from signing in. It
 // is no error: the site may have other names, and this one may be for a health check.
-func (a *App) sayUncovered(host string, g *Gate) {
+func (a *App) warnOfUncoveredHost(host string, g *Gate) {
 	name := cmp.Or(g.publicOrigin.hostname(), strings.ToLower(strings.TrimPrefix(host, "*.")))
 	if name == "" || strings.Contains(name, "{") || len(g.providers) == 0 || g.cookies.Covers(name) {
 		return
@@ -56,10 +56,10 @@ func (a *App) sayUncovered(host string, g *Gate) {
 		zap.String("host", name), zap.String("cookie_domain", g.cookies.Domain))
 }
 
-// sayContradicting warns of a gate that nobody passes, since the one before it lets in
+// warnOfContradictingGates warns of a gate that nobody passes, since the one before it lets in
 // people of other providers alone. What has a matcher or public paths may be meant for
 // other requests, so that nothing is said of it.
-func (a *App) sayContradicting(outer *Gate) {
+func (a *App) warnOfContradictingGates(outer *Gate) {
 	if len(outer.matchers) > 0 || len(outer.Public) > 0 || len(outer.providers) == 0 {
 		return
 	}

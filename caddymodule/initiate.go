@@ -28,27 +28,15 @@ func (g *Gate) initiate(r *http.Request, v *visit, o *loginOptions) error {
 		return p.client.Issuer() != initiation.Issuer || chosen != "" && p.name != chosen
 	})
 	if len(o.providers) == 0 {
-		return problem(authflow.BadRequest, ReasonUnknownProvider, "This site knows no such provider.", fmt.Errorf("iss is %.256q", initiation.Issuer))
+		return unknownProvider(fmt.Errorf("iss is %.256q", initiation.Issuer))
 	}
 	if initiation.TargetLinkURI == "" {
 		return nil
 	}
 	if o.returnTo, err = v.policy().FromOutside(initiation.TargetLinkURI); err != nil {
-		return problem(authflow.BadRequest, ReasonReturnRefused, "The address to return to is not one of this site.", err)
+		return returnRefused(err)
 	}
 	return nil
-}
-
-// again is the address at which a sign-in begins anew, with what it was asked for.
-func (o loginOptions) again(v *visit, more []string) string {
-	if o.issuer == "" {
-		return v.loginURL(o.returnTo, more...)
-	}
-	more = append(more, "iss", o.issuer, "target_link_uri", o.returnTo)
-	if o.loginHint != "" {
-		more = append(more, "login_hint", o.loginHint)
-	}
-	return v.loginURL("", more...)
 }
 
 // isLoginNavigation is authflow.IsNavigation for the endpoint `login`, which takes

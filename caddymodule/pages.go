@@ -254,28 +254,3 @@ func (g *Gate) continuePage(w http.ResponseWriter, v *visit, status int, target 
 func (g *Gate) signedOutPage(w http.ResponseWriter, _ *http.Request, v *visit) error {
 	return g.render(w, v, http.StatusOK, "signedout.html", page{Title: "Signed out", SignIn: v.loginURL("/")})
 }
-
-// serveSession shows a person who they are to this site.
-func (g *Gate) serveSession(w http.ResponseWriter, r *http.Request, v *visit) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return g.methodRefused(w, r, v, "GET, HEAD")
-	}
-	live, provider, err := g.signedIn(r, v)
-	if err != nil {
-		if p := asProblem(err); p.Kind == authflow.NoLogin && wantsPage(r) {
-			return g.render(w, v, http.StatusOK, "session.html", page{Title: "Not signed in", SignIn: v.loginURL(v.endpoint("session"))})
-		}
-		return g.fail(w, r, v, err)
-	}
-	who := &identity{session: live.Session(), provider: provider, prefixed: len(g.speakers) > 1}
-	groups := who.values("groups", false)
-	at := ""
-	if len(g.providers) > 1 {
-		at = provider.displayName
-	}
-	return g.render(w, v, http.StatusOK, "session.html", page{
-		Title: "Your session", User: who.user(), At: at, Email: who.email(), Groups: groups,
-		Expires: live.Session().Expires.UTC().Format("2 January 2006, 15:04 UTC"),
-		Another: v.loginURL("/", "prompt", "select_account"), SignOut: v.endpoint("logout"),
-	})
-}

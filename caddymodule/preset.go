@@ -144,3 +144,27 @@ func (c *ProviderConfig) provisionPreset(known preset, config *authflow.Config) 
 	}
 	return nil
 }
+
+// publicIssuers let anybody have an account.
+var publicIssuers = []string{
+	"https://accounts.google.com",
+	"https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/", // personal accounts
+	"https://appleid.apple.com",
+	"https://github.com/",
+	"https://gitlab.com",
+}
+
+func isPublicIssuer(issuer string) bool {
+	for _, public := range publicIssuers {
+		if strings.TrimSuffix(issuer, "/") == strings.TrimSuffix(public, "/") ||
+			strings.HasSuffix(public, "/") && strings.HasPrefix(issuer, public) {
+			return true
+		}
+	}
+	return false
+}
+
+// errPublicIssuer says that a rule is missing.
+func errPublicIssuer(issuer string) error {
+	return fmt.Errorf("anybody can have an account at %s: say who may pass (allow email_domain ...), or write allow any", issuer)
+}

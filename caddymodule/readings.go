@@ -94,11 +94,13 @@ func otherMethods(r *http.Request) []string {
 	return slices.Compact(methods)
 }
 
+const decoding = 0 // among the liberties
+
 // liberties are what servers, and what stands in front of them, do to a path that
 // has been decoded once. One does this, another that, and two in a row do both, in
 // any order.
 var liberties = []func(string) string{
-	percentDecoded,
+	decoding: percentDecoded,
 	overlongDecoded,
 	slashesOf,
 	seen,
@@ -109,28 +111,46 @@ var liberties = []func(string) string{
 	eachSegment(trimmed),
 	merged,
 	resolved,
+	unresolved,
+	withoutHost,
 	until("?"), until("#"), until(";"), until("\x00"), until("\r\n"),
 }
 
 // lenientPaths reads a path as obliging servers would, in every order of what they
-// do. A plain path has no other reading.
+// do; some do it before they decode. A plain path has no other reading.
 func lenientPaths(u *url.URL) ([]string, error) {
 	if isPlain(u) {
 		return nil, nil
 	}
-	paths, size := []string{u.Path}, len(u.Path)
-	known := map[string]bool{u.Path: true}
-	for i := 0; i < len(paths); i++ {
-		for _, take := range liberties {
-			read := take(paths[i])
+	type state struct {
+		path    string
+		encoded bool // not decoded yet: no reading, but on the way to one
+	}
+	states, size := []state{{u.Path, false}}, len(u.Path)
+	if u.RawPath != "" {
+		states = append(states, state{u.EscapedPath(), true})
+	}
+	known := make(map[state]bool)
+	for _, start := range states {
+		known[start] = true
+	}
+	for i := 0; i < len(states); i++ {
+		for which, take := range liberties {
+			read := state{take(states[i].path), states[i].encoded && which != decoding}
 			if known[read] {
 				continue
 			}
-			if size += len(read); len(paths) == maxReadings || size > maxReadingSize {
+			if size += len(read.path); len(states) == maxReadings || size > maxReadingSize {
 				return nil, errCountless
 			}
 			known[read] = true
-			paths = append(paths, read)
+			states = append(states, read)
+		}
+	}
+	paths := make([]string, 0, len(states))
+	for _, s := range states {
+		if !s.encoded {
+			paths = append(paths, s.path)
 		}
 	}
 	return paths, nil
@@ -277,6 +297,30 @@ func resolved(p string) string {
 		}
 	}
 	return "/" + strings.Join(kept, "/")
+}
+
+// unresolved reads dot segments as names, as routers do that match a path as it
+// stands. They become other names here, since Caddy's matchers resolve them.
+func unresolved(p string) string {
+	if !strings.Contains(p, "/.") {
+		return p
+	}
+	return eachSegment(func(segment string) string {
+		if segment == "." || segment == ".." {
+			return "..."
+		}
+		return segment
+	})(p)
+}
+
+// withoutHost reads what follows two slashes or more as a host, as the URL Standard
+// does (`new URL(request.url, base)`).
+func withoutHost(p string) string {
+	if !strings.HasPrefix(p, "//") {
+		return p
+	}
+	_, below, _ := strings.Cut(strings.TrimLeft(p, "/"), "/")
+	return "/" + below
 }
 
 var encodedDots = strings.NewReplacer("%2e", ".", "%2E", ".")

@@ -145,9 +145,6 @@ func isPort(number string) bool {
 	return err == nil && port > 0 && strings.Trim(number, "0123456789") == ""
 }
 
-// errPassword says that the password is not there, without saying what is.
-var errPassword = errors.New("password cannot be read, or is empty; a brace that belongs to it is written as \\{")
-
 func (s *RedisStore) provisionPassword(caddy.Context) error {
 	if s.Password == "" {
 		if s.Username != "" {
@@ -156,22 +153,9 @@ func (s *RedisStore) provisionPassword(caddy.Context) error {
 		return nil
 	}
 	raw := s.Password
-	s.config.Password = func() (secret.String, error) { return readPassword(raw) }
+	s.config.Password = func() (secret.String, error) { return readSecret("password", raw) }
 	_, err := s.config.Password()
 	return err
-}
-
-// readPassword resolves a password. Its error names a placeholder, and nothing else
-// of the text.
-func readPassword(raw string) (secret.String, error) {
-	value, err := caddy.NewReplacer().ReplaceOrErr(raw, true, true)
-	if err == nil && value != "" {
-		return secret.New(value), nil
-	}
-	if name, isPlaceholder := placeholderOf(raw); isPlaceholder {
-		return secret.String{}, fmt.Errorf("%w (%s)", errPassword, name)
-	}
-	return secret.String{}, errPassword // the replacer's text may quote the password
 }
 
 // checkSentinel refuses what would be asked of sentinels that there are not.
@@ -190,10 +174,8 @@ func (s *RedisStore) provisionSentinel(caddy.Context) error {
 	if err != nil || s.SentinelPassword == "" {
 		return err
 	}
-	if s.config.SentinelPassword, err = readPassword(s.SentinelPassword); err != nil {
-		return fmt.Errorf("sentinel_%w", err)
-	}
-	return nil
+	s.config.SentinelPassword, err = readSecret("sentinel_password", s.SentinelPassword)
+	return err
 }
 
 func (s *RedisStore) provisionTLS(ctx caddy.Context) error {

@@ -137,12 +137,18 @@ func (a *App) acquireReplicas(source SessionStore) (*replicas, error) {
 	return value.(*replicas), nil
 }
 
+// evicting is a [SharedSessions] that can tell whether it evicts what it must not forget:
+// by which policy, "" if it does not.
+type evicting interface {
+	Evicts(ctx context.Context) (policy string, err error)
+}
+
 // firstAnswer is how long a store may take, at the start, to answer once.
 const firstAnswer = 5 * time.Second
 
 // saySilent logs, at the start, which stores do not answer: otherwise a wrong address or
-// a wrong password would show only when somebody has signed in at the provider. The
-// start does not wait for the answer.
+// a wrong password would show only when somebody has signed in at the provider. It logs
+// which evict what they must not forget, too. The start does not wait for the answers.
 func (a *App) saySilent() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -153,13 +159,18 @@ func (a *App) saySilent() {
 			if _, err := r.place.Revision(ctx); err != nil && a.ctx.Err() == nil {
 				a.logger.Warn("the store that servers share does not answer: nobody can sign in until it does", zap.Error(err))
 			}
+			if store, tells := r.place.(evicting); tells {
+				if policy, err := store.Evicts(ctx); err == nil && policy != "" { // one that may not be asked is not
+					a.logger.Warn("the store that servers share evicts what it must not forget: set its maxmemory-policy to noeviction", zap.String("maxmemory_policy", policy))
+				}
+			}
 		}()
 	}
 }
 
-// sayAlone logs, at the start, what several servers of one site would not share, since a
+// logNotShared logs, at the start, what several servers of one site would not share, since a
 // server cannot see whether there are others.
-func (a *App) sayAlone() {
+func (a *App) logNotShared() {
 	if !a.alone.Load() {
 		return
 	}

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -15,7 +16,7 @@ import (
 // handOn hands a request on, and watches what it began as long as it lasts.
 func (g *Gate) handOn(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
 	var err error
-	if !v.identity.isNobody() && v.gate.Streams != "keep" && !v.watched {
+	if !v.identity.isNobody() && v.gate.Streams != "keep" && (!v.watched || v.standsOn(g)) {
 		err = g.serveWatched(w, r, v, next)
 	} else {
 		err = next.ServeHTTP(w, r)
@@ -26,23 +27,25 @@ func (g *Gate) handOn(w http.ResponseWriter, r *http.Request, v *visit, next cad
 	return err
 }
 
-// serveWatched hands a request on and cuts it when its session or token ends: what the
-// upstream began for somebody who was signed in, it does not go on with for hours
-// after that (`streams cut`). The request's context is cancelled, which ends
+// serveWatched hands a request on and cuts it when its session or token ends, or when it
+// is not let pass any more: what the upstream began for somebody who was signed in, it
+// does not go on with for hours after that (`streams cut`). The request's context is cancelled, which ends
 // WebSockets, event streams and downloads on every version of HTTP.
 func (g *Gate) serveWatched(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
-	v.watched = true
 	answer := w // a file that is sent, say, looks at no context: its next write fails
 	if isWebSocket(r) {
 		answer = nil
 	}
-	watch := v.watch(r, answer)
+	watch := v.watch(g, r, answer)
 	defer watch.Stop() // the proxy panics when it aborts an answer
 	defer func() {
 		if cut := watch.Cut(); cut != nil {
 			what := "cut, since its session is over"
-			if v.brought != nil {
+			switch {
+			case errors.Is(cut, errTokenOver):
 				what = "cut, since its access token is over"
+			case errors.Is(cut, errRulesChanged):
+				what = "cut, since its user may not pass any more"
 			}
 			g.logger.Info(what, zap.String("reason", string(sessionProblem(cut).Reason)), zap.Error(cut),
 				zap.String("request_id", requestID(r)), zap.String("host", r.Host), zap.String("path", originalURL(r).Path))

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,11 +10,13 @@ import (
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/authflow"
+	"github.com/gatehouse-auth/gatehouse/internal/guard"
 )
 
-// tokenWatchEvery is how often a request under way is judged by its access token: it
-// outlives that by no more, and the little that judging takes.
-const tokenWatchEvery = 2 * time.Second
+// requestWatchEvery is how often a request under way is judged by its access token, or by
+// lists in files: it outlives what let it pass by no more, and the little that judging
+// takes.
+const requestWatchEvery = 2 * time.Second
 
 // watch is a request under way, which is cut when what it was let pass by is over.
 type watch interface {
@@ -25,20 +28,31 @@ type watch interface {
 	Stop()
 }
 
-// watch begins to watch a request that was judged just now. The writes of answer, if it
-// is not nil, fail when the request is cut: for what does not look at its context.
-func (v *visit) watch(r *http.Request, answer http.ResponseWriter) watch {
-	if v.brought == nil {
-		return v.gate.sessions.Watch(r.Context(), v.live, answer)
+// watch begins to watch a request that a gate has judged just now: by its session or
+// token, if no gate before has, and by the lists that the gate's rules read. The writes of
+// answer, if it is not nil, fail when the request is cut: for what does not look at its
+// context.
+func (v *visit) watch(g *Gate, r *http.Request, answer http.ResponseWriter) watch {
+	if v.standsOn(g) {
+		return v.watchRules(g, r, answer)
 	}
-	v.gate.tokenWatches.begin(r.Context(), &v.brought.watch, v, answer)
+	return v.watchCaller(r.Context(), answer)
+}
+
+// watchCaller begins to watch a request by its session or token.
+func (v *visit) watchCaller(ctx context.Context, answer http.ResponseWriter) watch {
+	v.watched = true
+	if v.brought == nil {
+		return v.gate.sessions.Watch(ctx, v.live, answer)
+	}
+	v.gate.tokenWatches.begin(ctx, &v.brought.watch, v, answer)
 	return &v.brought.watch
 }
 
-// judgeToken tells whether the token of a request, which has passed, counts still: one
+// judge tells whether the token of a request, which has passed, counts still: one
 // of our own as at its next use, one of a provider by its times alone. Whether the
 // provider has ended it meanwhile is not asked.
-func (v *visit) judgeToken(ctx context.Context) error {
+func (v *visit) judge(ctx context.Context) error {
 	if !v.brought.isOwn {
 		return v.brought.token.CheckTime(v.gate.now())
 	}
@@ -46,37 +60,39 @@ func (v *visit) judgeToken(ctx context.Context) error {
 	return err
 }
 
-// tokenJudge tells whether a token counts still.
-type tokenJudge interface {
-	judgeToken(ctx context.Context) error
+// requestJudge tells whether what let a request pass counts still.
+type requestJudge interface {
+	judge(ctx context.Context) error
 }
 
 // errTokenOver is why a request was cut.
 var errTokenOver = errors.New("the access token of the request is over")
 
-// tokenWatch is one request with an access token under way.
-type tokenWatch struct {
+// requestWatch is one request under way.
+type requestWatch struct {
 	ctx    context.Context
-	judge  tokenJudge
-	all    *tokenWatches
+	judge  requestJudge
+	all    *requestWatches
 	answer http.ResponseWriter
 
 	mu     sync.Mutex // it is cut, or is over
 	cancel context.CancelCauseFunc
 
-	next, prev *tokenWatch // by the lock of all
+	next, prev *requestWatch // by the lock of all
 }
 
-// tokenWatches are the requests with an access token under way. There is one timer for
-// all of them, and none while there is none.
-type tokenWatches struct {
+// requestWatches are the requests under way that are judged by their access tokens, or by
+// the lists of one gate. There is one timer for all of them, and none while there is none.
+type requestWatches struct {
+	over error // why one is cut; default errTokenOver
+
 	mu    sync.Mutex
-	first *tokenWatch
+	first *requestWatch
 	armed bool
 }
 
-// begin watches a request by what tells whether its token counts still.
-func (ws *tokenWatches) begin(ctx context.Context, w *tokenWatch, judge tokenJudge, answer http.ResponseWriter) {
+// begin watches a request by what tells whether it may go on.
+func (ws *requestWatches) begin(ctx context.Context, w *requestWatch, judge requestJudge, answer http.ResponseWriter) {
 	w.judge, w.answer, w.all = judge, answer, ws
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	ws.mu.Lock()
@@ -88,17 +104,20 @@ func (ws *tokenWatches) begin(ctx context.Context, w *tokenWatch, judge tokenJud
 	ws.arm()
 }
 
+// why is what a request is cut with.
+func (ws *requestWatches) why() error { return cmp.Or(ws.over, errTokenOver) }
+
 // arm has the requests judged in a while.
-func (ws *tokenWatches) arm() {
+func (ws *requestWatches) arm() {
 	if !ws.armed && ws.first != nil {
 		ws.armed = true
-		time.AfterFunc(tokenWatchEvery, ws.look)
+		time.AfterFunc(requestWatchEvery, ws.look)
 	}
 }
 
 // look judges every request, and comes back as long as there is one.
-func (ws *tokenWatches) look() {
-	ctx, cancel := context.WithTimeout(context.Background(), tokenWatchEvery)
+func (ws *requestWatches) look() {
+	ctx, cancel := context.WithTimeout(context.Background(), requestWatchEvery)
 	defer cancel()
 	for _, w := range ws.underWay() {
 		w.look(ctx)
@@ -109,10 +128,10 @@ func (ws *tokenWatches) look() {
 	ws.arm()
 }
 
-func (ws *tokenWatches) underWay() []*tokenWatch {
+func (ws *requestWatches) underWay() []*requestWatch {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	var all []*tokenWatch
+	var all []*requestWatch
 	for w := ws.first; w != nil; w = w.next {
 		all = append(all, w)
 	}
@@ -120,7 +139,7 @@ func (ws *tokenWatches) underWay() []*tokenWatch {
 }
 
 // remove forgets a request that is over.
-func (ws *tokenWatches) remove(w *tokenWatch) {
+func (ws *requestWatches) remove(w *requestWatch) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if w.prev != nil {
@@ -134,18 +153,18 @@ func (ws *tokenWatches) remove(w *tokenWatch) {
 }
 
 // Context implements watch.
-func (w *tokenWatch) Context() context.Context { return w.ctx }
+func (w *requestWatch) Context() context.Context { return w.ctx }
 
 // Cut implements watch.
-func (w *tokenWatch) Cut() error {
-	if cause := context.Cause(w.ctx); errors.Is(cause, errTokenOver) {
+func (w *requestWatch) Cut() error {
+	if cause := context.Cause(w.ctx); errors.Is(cause, w.all.why()) {
 		return cause
 	}
 	return nil
 }
 
 // Stop implements watch.
-func (w *tokenWatch) Stop() {
+func (w *requestWatch) Stop() {
 	w.all.remove(w)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -154,14 +173,15 @@ func (w *tokenWatch) Stop() {
 
 // look judges the request. Only what is known for sure cuts it: while keys or
 // revocations cannot be asked, it goes on.
-func (w *tokenWatch) look(ctx context.Context) {
-	if p := asProblem(w.judged(ctx)); p != nil && p.Kind == authflow.NoLogin {
-		w.cut(fmt.Errorf("%w: %w", errTokenOver, p))
+func (w *requestWatch) look(ctx context.Context) {
+	_, err := guard.Call(func() (struct{}, error) { return struct{}{}, w.judge.judge(ctx) })
+	if p := asProblem(err); p.Kind == authflow.NoLogin || p.Kind == authflow.Denied {
+		w.cut(fmt.Errorf("%w: %w", w.all.why(), p))
 	}
 }
 
 // cut ends the request, unless it is over.
-func (w *tokenWatch) cut(cause error) {
+func (w *requestWatch) cut(cause error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ctx.Err() != nil {
@@ -171,14 +191,4 @@ func (w *tokenWatch) cut(cause error) {
 	if w.answer != nil {
 		_ = http.NewResponseController(w.answer).SetWriteDeadline(time.Unix(1, 0)) // long ago
 	}
-}
-
-// judged turns a panic into an error: nobody else is there to recover it.
-func (w *tokenWatch) judged(ctx context.Context) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-		}
-	}()
-	return w.judge.judgeToken(ctx)
 }

@@ -14,7 +14,7 @@ import (
 
 type judgeFunc func(context.Context) error
 
-func (f judgeFunc) judgeToken(ctx context.Context) error { return f(ctx) }
+func (f judgeFunc) judge(ctx context.Context) error { return f(ctx) }
 
 // deadlines counts those that are set for the writes of an answer.
 type deadlines int
@@ -43,8 +43,8 @@ func TestTokenWatch(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var judged atomic.Int32
 				var told deadlines
-				w := new(tokenWatch)
-				new(tokenWatches).begin(t.Context(), w, judgeFunc(func(ctx context.Context) error {
+				w := new(requestWatch)
+				new(requestWatches).begin(t.Context(), w, judgeFunc(func(ctx context.Context) error {
 					if judged.Add(1) < 3 {
 						return nil
 					}
@@ -84,8 +84,8 @@ func TestTokenWatchOfACancelledRequest(t *testing.T) {
 				cancel(errors.New("the browser has gone"))
 			}
 			var told deadlines
-			w := new(tokenWatch)
-			new(tokenWatches).begin(ctx, w, judgeFunc(func(context.Context) error { return ctx.Err() }), &told)
+			w := new(requestWatch)
+			new(requestWatches).begin(ctx, w, judgeFunc(func(context.Context) error { return ctx.Err() }), &told)
 			cancel(errors.New("the browser has gone"))
 			time.Sleep(time.Minute)
 			if w.Cut() != nil || told != 0 {
@@ -105,7 +105,7 @@ func TestTokenWatches(t *testing.T) {
 			}
 			synctest.Test(t, func(t *testing.T) {
 				var judged [3]int
-				ws, all := new(tokenWatches), [3]*tokenWatch{new(tokenWatch), new(tokenWatch), new(tokenWatch)}
+				ws, all := new(requestWatches), [3]*requestWatch{new(requestWatch), new(requestWatch), new(requestWatch)}
 				for i, w := range all {
 					ws.begin(t.Context(), w, judgeFunc(func(context.Context) error { judged[i]++; return nil }), nil)
 				}
@@ -117,13 +117,13 @@ func TestTokenWatches(t *testing.T) {
 							want[i]++
 						}
 					}
-					time.Sleep(tokenWatchEvery)
+					time.Sleep(requestWatchEvery)
 					synctest.Wait()
 					if judged != want {
 						t.Errorf("after the end of %d and %d: judged %v times, want %v", first, second, judged, want)
 					}
 				}
-				time.Sleep(tokenWatchEvery)
+				time.Sleep(requestWatchEvery)
 				synctest.Wait()
 				after(first)
 				after(second)
@@ -139,9 +139,9 @@ func TestTokenWatches(t *testing.T) {
 // BenchmarkTokenWatch is what it adds to a request that it may be a stream.
 func BenchmarkTokenWatch(b *testing.B) {
 	b.ReportAllocs()
-	ws, judge := new(tokenWatches), judgeFunc(func(context.Context) error { return nil })
+	ws, judge := new(requestWatches), judgeFunc(func(context.Context) error { return nil })
 	for b.Loop() {
-		w := new(tokenWatch)
+		w := new(requestWatch)
 		ws.begin(b.Context(), w, judge, nil)
 		w.Stop()
 	}

@@ -49,8 +49,7 @@ func (g *Gate) provisionUsers(caddy.Context) error {
 			return fmt.Errorf("users: a provider is called %s, and its users would be taken for those of the file", usersName)
 		}
 	}
-	speaker, err := g.app.usersOf(path)
-	if err != nil {
+	if g.users, err = g.app.usersOf(path); err != nil {
 		return fmt.Errorf("users: %w", err)
 	}
 	if g.bearer == nil {
@@ -60,15 +59,21 @@ func (g *Gate) provisionUsers(caddy.Context) error {
 		return errors.New("users: the tokens of a token URL are bound to nothing, and bearer says require_bound")
 	}
 	g.bearer.only = g.bearer.only || len(g.providers) == 0
-	g.speakers = append(slices.Clone(g.speakers), speaker)
-	g.users = speaker
+	g.speakers = append(slices.Clone(g.speakers), g.users.provider)
 	g.issued = &authflow.IssuedTokens{Prepare: ownSession}
 	g.app.durable.keys.Retain(ownTokenLifetime)
 	return nil
 }
 
+// siteUsers are the users of a file, and the provider that stands for the file in rules
+// and headers.
+type siteUsers struct {
+	file     *users.File
+	provider *provider
+}
+
 // usersOf opens a users file, or finds it if another site has opened it.
-func (a *App) usersOf(path string) (*provider, error) {
+func (a *App) usersOf(path string) (*siteUsers, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if known := a.users[path]; known != nil {
@@ -78,9 +83,9 @@ func (a *App) usersOf(path string) (*provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	speaker := &provider{name: usersName, userClaim: "sub", usersFile: file}
-	a.users[path] = speaker
-	return speaker, nil
+	opened := &siteUsers{file: file, provider: &provider{name: usersName, userClaim: "sub"}}
+	a.users[path] = opened
+	return opened, nil
 }
 
 // issues reports whether some site has a token URL.
@@ -147,7 +152,7 @@ func (g *Gate) refuseTokenRequest(w http.ResponseWriter, r *http.Request, v *vis
 // checkPassword returns the user whose name and password a request brings, within the
 // limits on attempts.
 func (g *Gate) checkPassword(r *http.Request, request *authflow.PasswordGrant) (*users.User, error) {
-	limiter, file := g.app.durable.passwords, g.users.usersFile
+	limiter, file := g.app.durable.passwords, g.users.file
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	giveBack, err := limiter.Take(r.Context(), g.state, file.Path(), request.Username, address, g.now())
 	if err != nil {
@@ -179,9 +184,7 @@ func passwordProblem(err error) error {
 		p.RetryAfter = tooMany.RetryAfter
 		return p
 	}
-	p := problem(authflow.Unavailable, ReasonPasswordsBusy, "Too many passwords are being checked at the moment. Please try again shortly.", err)
-	p.RetryAfter = 5 * time.Second
-	return p
+	return retrySoon(problem(authflow.Unavailable, ReasonPasswordsBusy, "Too many passwords are being checked at the moment. Please try again shortly.", err))
 }
 
 // issueToken issues a token. Its scopes are those that were asked for, or else all groups
@@ -279,7 +282,7 @@ func (v *visit) bringsOwn() bool {
 	}
 	if !b.sorted {
 		server := authflow.AuthorizationServer{Issuer: v.origin.String(), Known: g.issued}
-		b.sorted, b.isOwn = true, len(g.bearer.issuers) == 0 || !g.bearer.server.Knows(b.raw) && server.Issued(b.raw, g.now())
+		b.sorted, b.isOwn = true, len(g.bearer.issuers) == 0 || !g.bearer.server.Knows(b.raw) && server.MayHaveIssued(b.raw, g.now())
 	}
 	return b.isOwn
 }
@@ -293,7 +296,7 @@ func (g *Gate) verifyOwnToken(r *http.Request, v *visit) (*caller, error) {
 	if err := g.checkOwnUse(v, s); err != nil {
 		return nil, err
 	}
-	return &caller{session: s, issuer: g.users}, nil
+	return &caller{session: s, issuer: g.users.provider}, nil
 }
 
 // checkOwnUse holds a token of our own to what the site asks of every token.
@@ -328,7 +331,7 @@ func (g *Gate) openOwnToken(ctx context.Context, v *visit, raw secret.String) (*
 		return nil, asTokenProblem(err)
 	}
 	s := token.Prepared.(*session.Session)
-	if known := g.users.usersFile.Value().Find(token.Subject); known == nil || known.Entry != token.Entry {
+	if known := g.users.file.Value().Find(token.Subject); known == nil || known.Entry != token.Entry {
 		return s, tokenProblem(authflow.NoLogin, ReasonSessionEnded, "invalid_token", fmt.Errorf("the entry of user %s has changed since, or is gone", token.Subject))
 	}
 	if err := g.sessions.Check(ctx, s); err != nil {
@@ -360,14 +363,4 @@ func anyList(texts []string) []any {
 		items[i] = text
 	}
 	return items
-}
-
-// isSignInEndpoint reports whether an endpoint is about browsers and their sessions; a
-// site without a provider has none of those.
-func isSignInEndpoint(name string) bool {
-	switch name {
-	case "token", "revoke", "userinfo", "jwks", "ping", "auth":
-		return false
-	}
-	return true
 }

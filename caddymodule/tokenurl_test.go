@@ -60,7 +60,7 @@ func (b *benched) issue(tb testing.TB) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	answer, err := b.gate.issueToken(r, v, b.gate.users.usersFile.Value().Find("alice"), nil)
+	answer, err := b.gate.issueToken(r, v, b.gate.users.file.Value().Find("alice"), nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

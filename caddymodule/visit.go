@@ -54,6 +54,8 @@ type visit struct {
 	bound   *bound        // an access token that the transport sends
 	answer  privateWriter // what the upstream answers by
 	watched bool          // the request is cut when its session ends
+	// standing is what the last gate with lists in files let it pass by; nil: none did
+	standing *standing
 }
 
 // receive cleans a request and computes its visit. A later gate of the same
@@ -105,7 +107,7 @@ func (g *Gate) conflict(v *visit) error {
 		{"public_url", g.PublicURL != "" && g.publicOrigin != outer.publicOrigin},
 		{"session", g.Session != nil && !reflect.DeepEqual(g.sessionConfig, outer.sessionConfig)},
 		{"bearer", g.Bearer != nil},
-		{"users", g.users != nil && (outer.users == nil || !g.users.same(outer.users))},
+		{"users", g.users != nil && g.users != outer.users},
 		{"pages", g.Pages != nil},
 		{"errors", g.Errors != "" && g.passErrors != outer.passErrors},
 		{"return_to", len(g.ReturnTo) > 0 && !slices.Equal(g.returnTo, outer.returnTo)},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 )
 
@@ -52,14 +51,4 @@ func (f *flight[T]) over() bool {
 	default:
 		return false
 	}
-}
-
-// guard calls work and makes an error of a panic.
-func guard[T any](work func() (T, error)) (result T, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("session: panic: %v\n%s", r, debug.Stack())
-		}
-	}()
-	return work()
 }

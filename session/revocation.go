@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/guard"
 )
 
 // Journal keeps revocations, and which generations are superseded, where they
@@ -326,11 +328,11 @@ func (r *revocations) listing(ctx context.Context, now time.Time) *flight[struct
 	}
 	r.retryAt = now.Add(journalRetry)
 	r.listed = fly(ctx, journalTimeout, func(ctx context.Context) (struct{}, error) {
-		all, err := guard(func() ([]Revocation, error) { return r.journal.List(ctx) })
+		all, err := guard.Call(func() ([]Revocation, error) { return r.journal.List(ctx) })
 		if err != nil {
 			return struct{}{}, fmt.Errorf("%w: revocations not read: %w", ErrUnavailable, err)
 		}
-		superseded, err := guard(func() ([]Superseded, error) { return r.journal.Superseded(ctx) })
+		superseded, err := guard.Call(func() ([]Superseded, error) { return r.journal.Superseded(ctx) })
 		if err != nil {
 			return struct{}{}, fmt.Errorf("%w: superseded generations not read: %w", ErrUnavailable, err)
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/guard"
 )
 
 // Superseded says that a browser has shown a generation of a session that stands in
@@ -62,7 +64,7 @@ func (m *marks) add(s *Session) {
 func (m *marks) write() {
 	retry := firstMarkRetry
 	for mark, any := m.next(); any; mark, any = m.next() {
-		_, err := guard(func() (struct{}, error) {
+		_, err := guard.Call(func() (struct{}, error) {
 			ctx, cancel := context.WithTimeout(context.Background(), journalTimeout)
 			defer cancel()
 			return struct{}{}, m.journal.Supersede(ctx, mark, m.succession.kept(mark.ID))

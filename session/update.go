@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/internal/guard"
 	"github.com/gatehouse-auth/gatehouse/internal/seal"
 )
 
@@ -213,7 +214,7 @@ func (u *updates) join(ctx context.Context, id ID, now func() time.Time, work fu
 		return nil, p.err
 	}
 	p.flight = fly(ctx, updateTimeout, func(ctx context.Context) (*version, error) {
-		v, err := guard(func() (*version, error) { return work(ctx, p) })
+		v, err := guard.Call(func() (*version, error) { return work(ctx, p) })
 		u.finish(id, p, err, now())
 		return v, err
 	})

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/guard"
 )
 
 const (
@@ -211,7 +213,7 @@ func (s *watchShard) empty() bool {
 // is: while a store is away, nothing is cut.
 func (s *watchShard) judge(ctx context.Context, w Watch) {
 	before := w.used
-	_, err := guard(func() (struct{}, error) { return struct{}{}, w.judge(ctx, w.manager.now()) })
+	_, err := guard.Call(func() (struct{}, error) { return struct{}{}, w.judge(ctx, w.manager.now()) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	current := s.latest[w.version.session.ID]

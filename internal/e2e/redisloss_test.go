@@ -102,3 +102,30 @@ func TestRedisIsFull(t *testing.T) {
 		})
 	}
 }
+
+// Redis evicts what was used least (allkeys-lru), revocations first, since nothing reads them: that is said at the start, and
+// what was signed out stays so at a process that starts afterwards, whose own storage knows nothing.
+func TestRedisEvicts(t *testing.T) {
+	t.Parallel()
+	first, second, server := startReplicas(t, sharing["cookie"])
+	server.CLI("config", "set", "maxmemory", "20mb", "maxmemory-policy", "allkeys-lru", "maxmemory-samples", "64")
+	page := NewBrowser(t)
+	leaving := page.Navigate(first.HTTP() + "/")
+	copied := page.Twin()
+	page.Follow(leaving, "/oauth2/logout")
+	if !eventually(20*time.Second, func() bool { return second.status(copied) == http.StatusUnauthorized }) {
+		t.Fatal("the sign-out is not known elsewhere")
+	}
+	second.Kill()
+	const fill = "for i = 1, 200 do redis.call('SET', 'other:' .. ARGV[1] .. ':' .. i, string.rep('x', 100000)) end"
+	for _, round := range []string{"1", "2", "3"} {
+		time.Sleep(time.Second) // by which Redis tells what was used lately
+		server.CLI("eval", fill, "0", round)
+	}
+	third := &Site{OP: first.OP, App: first.App, t: t}
+	third.Caddy = StartCaddy(t, third.fill(withSession(sharing["cookie"])), "REDIS="+server.Addr)
+	third.WaitLog("set its maxmemory-policy to noeviction")
+	if !eventually(5*time.Second, func() bool { return third.status(copied) == http.StatusUnauthorized }) {
+		t.Error("signed out, and alive at a process that has started afterwards")
+	}
+}

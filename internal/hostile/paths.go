@@ -41,6 +41,13 @@ func Paths() []string {
 			}
 		}
 	}
+	for _, slash := range pathSlashes {
+		for _, host := range []string{"public", "public:80", "public:", "user@public", "public.", "[::1]/public", "public%3a80"} {
+			for _, name := range []string{"admin/users", "%61dmin/users", "/admin/users", "x/../admin/users"} {
+				all = append(all, "/"+slash+host+"/"+name, slash+"/"+host+"/"+name, "/x/%2e%2e"+slash+"/"+host+"/"+name)
+			}
+		}
+	}
 	kept := all[:0]
 	for _, target := range all {
 		if strings.HasPrefix(target, "/") {

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -21,8 +20,9 @@ import (
 
 // Journal is a [session.Journal]. What is revoked, and which generations of sessions are
 // superseded, is one immutable object each, whose name begins with the time at which it
-// is over. What is over is deleted, once an hour when something is listed or added. It is
-// safe for concurrent use.
+// is over, and says all: a start lists the objects and reads none of them, however many
+// there are and however slow the storage is. What is over is deleted, once an hour when
+// something is listed or added. It is safe for concurrent use.
 type Journal struct {
 	storage certmagic.Storage
 	logger  *zap.Logger
@@ -56,7 +56,7 @@ func NewJournal(storage certmagic.Storage, logger *zap.Logger, now func() time.T
 // folders is not ours, such as a temporary file of the storage that a killed process has
 // left behind.
 var (
-	revocationName = regexp.MustCompile(`^([0-9]{12})-[0-9a-f]{24}$`)
+	revocationName = regexp.MustCompile(`^([0-9]{12})-((?:[0-9a-f]{2}){30,100})$`)
 	supersededName = regexp.MustCompile(`^([0-9]{12})-([0-9a-f]{32})-([0-9]{1,19})-([0-9]{12})$`)
 )
 
@@ -66,10 +66,9 @@ func (j *Journal) Append(ctx context.Context, r session.Revocation) error {
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(data)
-	name := fmt.Sprintf("%012d-%s", r.Until().Unix(), hex.EncodeToString(sum[:12]))
 	j.sweepInTime()
-	return j.storage.Store(ctx, path.Join(revocationsPrefix, name), data)
+	name := fmt.Sprintf("%012d-%x", r.Until().Unix(), data)
+	return j.storage.Store(ctx, path.Join(revocationsPrefix, name), []byte("revoked\n"))
 }
 
 // sweepInTime begins to sweep, if that was not done lately.
@@ -132,15 +131,13 @@ func (j *Journal) List(ctx context.Context) ([]session.Revocation, error) {
 	}
 	revocations := make([]session.Revocation, 0, len(names))
 	for _, name := range names {
-		if !revocationName.MatchString(path.Base(name)) {
+		found := revocationName.FindStringSubmatch(path.Base(name))
+		if found == nil {
 			continue
 		}
-		data, err := j.storage.Load(ctx, name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // another process has swept it
-		}
+		data, err := hex.DecodeString(found[2])
 		if err != nil {
-			return nil, fmt.Errorf("reading revocation %s: %w", name, err)
+			return nil, fmt.Errorf("revocation %s: %w", name, err)
 		}
 		revocation, err := session.DecodeRevocation(data)
 		if err != nil {

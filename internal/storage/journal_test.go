@@ -1,8 +1,11 @@
 package storage
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -157,5 +160,52 @@ func TestJournalWhileTheClockIsAhead(t *testing.T) {
 		}
 		j.sweep(c.Now())
 		c.advance(-ahead)
+	}
+}
+
+// A storage that takes a second for each object is asked for none at a start: four hundred people who signed out today would
+// keep everybody else out for ever, as reading them takes longer than anyone waits for.
+func TestJournalOfASlowStorage(t *testing.T) {
+	storage, c := &unreadStorage{Storage: &certmagic.FileStorage{Path: t.TempDir()}}, &clock{now: someTime}
+	j := NewJournal(storage, zap.NewNop(), c.Now)
+	for i := range byte(200) {
+		if err := j.Append(t.Context(), someRevocation(t, i, someTime.Add(12*time.Hour))); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Supersede(t.Context(), session.Superseded{ID: session.NewID(), Generation: 2, Sealed: someTime, Until: someTime.Add(12 * time.Hour)}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	revoked, err := j.List(t.Context())
+	superseded, errSuperseded := j.Superseded(t.Context())
+	if err != nil || errSuperseded != nil || len(revoked) != 200 || len(superseded) != 200 {
+		t.Errorf("%d, %v; %d, %v", len(revoked), err, len(superseded), errSuperseded)
+	}
+	if storage.loads != 0 {
+		t.Errorf("%d objects were read", storage.loads)
+	}
+}
+
+// unreadStorage counts the objects that are read from it.
+type unreadStorage struct {
+	certmagic.Storage
+	loads int
+}
+
+func (s *unreadStorage) Load(ctx context.Context, key string) ([]byte, error) {
+	s.loads++
+	return s.Storage.Load(ctx, key)
+}
+
+// What stands under the name of a revocation and is none is an error: it may be one of a newer program.
+func TestJournalOfAnotherProgram(t *testing.T) {
+	dir, c := t.TempDir(), &clock{now: someTime}
+	storage := &certmagic.FileStorage{Path: dir}
+	name := path.Join(revocationsPrefix, "000000000001-ff"+strings.Repeat("00", 45))
+	if err := storage.Store(t.Context(), name, []byte("revoked")); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := NewJournal(storage, zap.NewNop(), c.Now).List(t.Context()); !errors.Is(err, session.ErrEncoding) || !strings.Contains(err.Error(), name) {
+		t.Errorf("%v, %v", all, err)
 	}
 }

@@ -10,7 +10,10 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/gatehouse-auth/gatehouse/internal/seal"
 )
@@ -79,10 +82,31 @@ func (k *KeyRing) load(ctx context.Context) (keys []seal.Key, rotated string, er
 			rotated = max(rotated, key.ID)
 		}
 	}
-	if len(keys) == 0 && k.current.Load() != nil {
+	return k.restore(ctx, keys, rotated)
+}
+
+// restore writes back what this process has read and the storage lacks now, such as one
+// that was put back to an older backup: else everybody whom such a key signed in would be
+// signed out, or a key from before a rotation would seal again.
+func (k *KeyRing) restore(ctx context.Context, keys []seal.Key, rotated string) ([]seal.Key, string, error) {
+	current := k.current.Load()
+	if current == nil {
+		return keys, rotated, nil
+	}
+	if len(keys) == 0 {
 		return nil, "", errKeysGone
 	}
-	return keys, rotated, nil
+	for _, key := range current.keys {
+		if slices.ContainsFunc(keys, func(stored seal.Key) bool { return stored.ID == key.ID }) {
+			continue
+		}
+		if err := k.store(ctx, key, key.ID == current.rotated); err != nil {
+			return nil, "", fmt.Errorf("the storage has lost key %s: %w", key.ID, err)
+		}
+		k.logger.Warn("the storage had lost a key that seals cookies, and has it again; to have a key forgotten, stop all processes before you remove its file", zap.String("key", key.ID))
+		keys = append(keys, key)
+	}
+	return keys, max(rotated, current.rotated), nil
 }
 
 // errKeysGone says that a storage which had keys has none any more: it is not mounted,

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -38,17 +39,20 @@ type KeyRing struct {
 	logger  *zap.Logger
 	now     func() time.Time
 
-	longest atomic.Int64 // the longest session lifetime that was asked for
-	current atomic.Pointer[readRing]
-	mu      sync.Mutex // one reader of the storage at a time
-	failed  error      // why the last attempt to read it failed; nil if it did not
-	tried   time.Time  // when that attempt was made
+	longest   atomic.Int64 // the longest session lifetime that was asked for
+	current   atomic.Pointer[readRing]
+	mu        sync.Mutex // one reader of the storage at a time
+	failed    error      // why the last attempt to read it failed; nil if it did not
+	tried     time.Time  // when that attempt was made
+	refreshed time.Time  // when [KeyRing.Refresh] last read it
 }
 
-// readRing is a ring and the time at which it was read.
+// readRing is a ring, the keys that it consists of, and the time at which they were read.
 type readRing struct {
-	ring *seal.Ring
-	read time.Time
+	ring    *seal.Ring
+	keys    []seal.Key
+	rotated string // the ID of the newest that was made by a rotation on demand
+	read    time.Time
 }
 
 // NewKeyRing returns the ring of a storage. It reads nothing yet: the first call of
@@ -98,7 +102,10 @@ func (k *KeyRing) Ring(ctx context.Context) (*seal.Ring, error) {
 func (k *KeyRing) Refresh(ctx context.Context) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	_, _ = k.reread(ctx, retryAfter) // logged there; Ring goes on with what it has
+	if now := k.now(); now.Sub(k.refreshed) >= retryAfter {
+		k.refreshed = now
+		_, _ = k.reread(ctx, 0) // logged there; Ring goes on with what it has
+	}
 }
 
 // reread reads the storage unless the ring is younger than age. The caller holds mu.
@@ -115,7 +122,7 @@ func (k *KeyRing) reread(ctx context.Context, age time.Duration) (*seal.Ring, er
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
-	ring, err := k.read(ctx, now)
+	next, err := k.read(ctx, now)
 	k.failed, k.tried = err, now
 	if err != nil {
 		k.logger.Error("the keys that seal cookies cannot be read", zap.Error(err))
@@ -124,22 +131,33 @@ func (k *KeyRing) reread(ctx context.Context, age time.Duration) (*seal.Ring, er
 		}
 		return nil, err
 	}
-	k.current.Store(&readRing{ring: ring, read: now})
-	return ring, nil
+	k.current.Store(next)
+	return next.ring, nil
 }
 
-// read loads all keys, makes one where none can seal, and orders them.
-func (k *KeyRing) read(ctx context.Context, now time.Time) (*seal.Ring, error) {
+// read loads all keys, makes one where the newest needs a successor, and orders them. Where
+// none can be made, those that are there go on until their time is over.
+func (k *KeyRing) read(ctx context.Context, now time.Time) (*readRing, error) {
 	keys, rotated, err := k.load(ctx)
 	if err != nil {
 		return nil, err
 	}
+	var unmade error
 	if needsKey(keys, now) {
-		if keys, rotated, err = k.makeKey(ctx, now); err != nil {
-			return nil, err
+		made, rotation, err := k.makeKey(ctx, now)
+		if unmade = err; err == nil {
+			keys, rotated = made, rotation
 		}
 	}
-	return orderKeys(keys, rotated, now, k.LongestLifetime())
+	keys, err = orderKeys(keys, rotated, now, k.LongestLifetime())
+	if err != nil {
+		return nil, cmp.Or(unmade, err)
+	}
+	if unmade != nil {
+		k.logger.Error("the key that seals cookies needs a successor, which cannot be stored; it goes on until its 30 days are over, and then nobody can sign in: make the storage writable", zap.String("key", keys[0].ID), zap.Error(unmade))
+	}
+	ring, err := seal.NewRing(keys...)
+	return &readRing{ring: ring, keys: keys, rotated: rotated, read: now}, err
 }
 
 func needsKey(keys []seal.Key, now time.Time) bool {
@@ -173,7 +191,7 @@ func (k *KeyRing) makeKey(ctx context.Context, now time.Time) ([]seal.Key, strin
 // orderKeys puts first the oldest key that may still seal, none from before the
 // last rotation on demand, and leaves out those under which no session can be
 // alive.
-func orderKeys(keys []seal.Key, rotated string, now time.Time, longest time.Duration) (*seal.Ring, error) {
+func orderKeys(keys []seal.Key, rotated string, now time.Time, longest time.Duration) ([]seal.Key, error) {
 	slices.SortFunc(keys, func(a, b seal.Key) int { return strings.Compare(a.ID, b.ID) })
 	open := slices.DeleteFunc(keys, func(key seal.Key) bool {
 		return !now.Before(retired(key, rotated).Add(longest))
@@ -184,8 +202,7 @@ func orderKeys(keys []seal.Key, rotated string, now time.Time, longest time.Dura
 	if first < 0 {
 		return nil, errors.New("no key may seal: is the clock right?")
 	}
-	ordered := append([]seal.Key{open[first]}, slices.Delete(slices.Clone(open), first, first+1)...)
-	return seal.NewRing(ordered...)
+	return append([]seal.Key{open[first]}, slices.Delete(slices.Clone(open), first, first+1)...), nil
 }
 
 // retired is when a key stops sealing: at the end of its sealing period, or soon after
@@ -215,11 +232,11 @@ func (k *KeyRing) Rotate(ctx context.Context) (string, error) {
 	if err := k.store(ctx, key, true); err != nil {
 		return "", err
 	}
-	ring, err := k.read(ctx, k.now())
+	next, err := k.read(ctx, k.now())
 	if err != nil {
 		return "", err
 	}
-	k.current.Store(&readRing{ring: ring, read: k.now()})
+	k.current.Store(next)
 	k.logger.Info("a new key seals from now on", zap.String("key", key.ID))
 	return key.ID, nil
 }

@@ -15,8 +15,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-// supersededKey is the object that says that a generation was shown. Its name says
-// all, so that a start has to list such objects, and not to read each.
+// supersededKey is the object that says that a generation was shown.
 func supersededKey(s session.Superseded) string {
 	return path.Join(supersededPrefix, fmt.Sprintf("%012d-%x-%d-%012d", s.Until.Unix(), s.ID[:], s.Generation, s.Sealed.Unix()))
 }

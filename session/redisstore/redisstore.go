@@ -5,16 +5,16 @@
 // that it stands on one node of a cluster:
 //
 //	s:{id}          a session: hash of generation, blob, secret's hash, expiry, last use
-//	revocations     {revoked}: sorted set of encoded revocations by their end
-//	revision        {revoked}: a number that each of them raises
+//	revocations     {revoked}: sorted set of encoded revocations by their end, with the
+//	                revision, a number that each of them raises
 //	l:{name}        a lease: its owner
 //	u:{name}        what was used once: by whom
 //	n:{session}     the newest generation that is known
 //	r:{session}:<g> the sealed successor of generation g
 //	b:{name}        a blob
 //
-// Everything but the revision has a time to live, or, for revocations, is pruned
-// when it is over.
+// Everything has a time to live but the set of revocations, of which what is over is
+// pruned: a policy that evicts what has a time to live (volatile-*) leaves them.
 package redisstore
 
 import (

@@ -22,33 +22,41 @@ const (
 	// pruneAfter is how long after its end a revocation is forgotten: the clock of
 	// another process may be behind this one's.
 	pruneAfter = time.Hour
-	// firstRevisions is how many numbers there are that the revision may begin with.
+	// leastRevision is the least number that the revision begins with, and
+	// firstRevisions how many there are. No time in seconds is that large, and a
+	// score holds their sum exactly.
+	leastRevision  = 1 << 40
 	firstRevisions = 1 << 48
 )
+
+// The revocations are one sorted set, by their end, with the revision among them: it is
+// the score of a member that no encoded revocation is. So neither can be lost, or be
+// evicted, without the other, and whoever asks for the revision keeps both in use.
 
 // revokeScript stores revocations, forgets those that are over, and tells each. A
 // revision that was lost goes on anywhere: at a number that a process knows it would
 // take what it is told for heard.
 //
-//	KEYS: set, revision; ARGV: what to forget, channel, first revision, then end and
+//	KEYS: set; ARGV: what to forget, channel, first revision, then end and
 //	revocation, ...
 const revokeScript = `
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
-redis.call('SET', KEYS[2], ARGV[3], 'NX')
+redis.call('ZADD', KEYS[1], 'NX', ARGV[3], 'revision')
 for i = 4, #ARGV, 2 do
 	redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i + 1])
-	local revision = redis.call('INCR', KEYS[2])
+	local revision = redis.call('ZINCRBY', KEYS[1], 1, 'revision')
 	redis.call('PUBLISH', ARGV[2], string.format('%d ', revision) .. ARGV[i + 1])
 end
 return 0`
 
 // listScript reads the revision and what is not over in one moment.
+//
+//	KEYS: set; ARGV: what is over, the least revision
 const listScript = `
-return {redis.call('GET', KEYS[2]), redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf')}`
+local revision = redis.call('ZSCORE', KEYS[1], 'revision')
+return {revision and string.format('%d', revision), redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '(' .. ARGV[2])}`
 
-func (s *Store) revocationKeys() []string {
-	return []string{s.key("revocations", "revoked"), s.key("revision", "revoked")}
-}
+func (s *Store) revocations() string { return s.key("revocations", "revoked") }
 
 // channel is where revocations are told. It is a key's name, so that in a cluster
 // every process listens at the node that stores them.
@@ -63,7 +71,7 @@ func (s *Store) Revoke(ctx context.Context, revocations ...session.Revocation) e
 		if err != nil {
 			return fmt.Errorf("redisstore: %w", err)
 		}
-		args := []any{s.now().Add(-pruneAfter).Unix(), s.channel(), first.Int64()}
+		args := []any{s.now().Add(-pruneAfter).Unix(), s.channel(), leastRevision + first.Int64()}
 		for _, r := range batch {
 			data, err := r.MarshalBinary()
 			if err != nil {
@@ -71,7 +79,7 @@ func (s *Store) Revoke(ctx context.Context, revocations ...session.Revocation) e
 			}
 			args = append(args, r.Until().Unix(), base64.RawStdEncoding.EncodeToString(data))
 		}
-		if err := s.run(ctx, revokeScript, s.revocationKeys(), args...).Err(); err != nil {
+		if err := s.run(ctx, revokeScript, []string{s.revocations()}, args...).Err(); err != nil {
 			return fmt.Errorf("redisstore: revoking: %w", err)
 		}
 	}
@@ -80,7 +88,7 @@ func (s *Store) Revoke(ctx context.Context, revocations ...session.Revocation) e
 
 // Revocations implements [session.Shared].
 func (s *Store) Revocations(ctx context.Context) (uint64, []session.Revocation, error) {
-	answer, err := s.run(ctx, listScript, s.revocationKeys(), s.now().Unix()).Slice()
+	answer, err := s.run(ctx, listScript, []string{s.revocations()}, s.now().Unix(), leastRevision).Slice()
 	if err != nil {
 		return 0, nil, fmt.Errorf("redisstore: revocations: %w", err)
 	}
@@ -106,14 +114,14 @@ func (s *Store) Revocations(ctx context.Context) (uint64, []session.Revocation, 
 
 // Revision implements [session.Shared].
 func (s *Store) Revision(ctx context.Context) (uint64, error) {
-	text, err := s.client.Get(ctx, s.revocationKeys()[1]).Result()
+	revision, err := s.client.ZScore(ctx, s.revocations(), "revision").Result()
 	if isNil(err) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("redisstore: revision: %w", err)
 	}
-	return parseRevision(text)
+	return uint64(revision), nil
 }
 
 func parseRevision(answer any) (uint64, error) {
@@ -177,3 +185,22 @@ func (l *subscription) Next(ctx context.Context) (uint64, session.Revocation, er
 
 // Close implements [session.Subscription].
 func (l *subscription) Close() error { return l.sub.Close() }
+
+// Evicts returns the server's maxmemory-policy if by that it evicts, to have memory for
+// something else, what has no time to live, which it was not told to forget; "" if it does
+// not. A user that may not call INFO is told neither: that is an error.
+func (s *Store) Evicts(ctx context.Context) (policy string, err error) {
+	info, err := s.client.Info(ctx, "memory").Result()
+	if err != nil {
+		return "", fmt.Errorf("redisstore: info: %w", err)
+	}
+	for line := range strings.Lines(info) {
+		switch name, value, _ := strings.Cut(strings.TrimSpace(line), ":"); {
+		case name == "maxmemory" && value == "0": // it takes as much as there is
+			return "", nil
+		case name == "maxmemory_policy" && strings.HasPrefix(value, "allkeys-"):
+			policy = value
+		}
+	}
+	return policy, nil
+}

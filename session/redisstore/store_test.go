@@ -66,7 +66,7 @@ func TestCluster(t *testing.T) {
 	t.Parallel()
 	nodes := redistest.StartCluster(t)
 	for _, node := range nodes {
-		node.CLI(append(append([]string{"acl", "setuser", "gate", "on", ">pass word"}, rights...), "+cluster|slots", "+command")...)
+		node.CLI(append(append([]string{"acl", "setuser", "gate", "on", ">pass word"}, rights...), clusterRights...)...)
 	}
 	c := redisstore.Config{
 		Addresses: []string{nodes[0].Addr, nodes[2].Addr}, Cluster: true, Username: "gate", Prefix: redisstore.DefaultPrefix,
@@ -298,8 +298,11 @@ func TestSlowServerIsAskedOnce(t *testing.T) {
 // rights are what docs/replicas.md says that a user needs.
 var rights = []string{
 	"resetkeys", "~gatehouse:*", "resetchannels", "&gatehouse:*", "-@all", "+eval", "+evalsha", "+get", "+set", "+del", "+mget", "+getdel",
-	"+incr", "+publish", "+subscribe", "+unsubscribe", "+ping", "+hget", "+hmget", "+hset", "+pexpire", "+zadd", "+zrangebyscore", "+zremrangebyscore",
+	"+publish", "+subscribe", "+unsubscribe", "+ping", "+hget", "+hmget", "+hset", "+pexpire", "+zadd", "+zincrby", "+zscore", "+zrangebyscore", "+zremrangebyscore",
 }
+
+// clusterRights are what it needs besides in a cluster.
+var clusterRights = []string{"+cluster|slots", "+command", "+asking"}
 
 func TestRightsAreDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/replicas.md")
@@ -310,6 +313,8 @@ func TestRightsAreDocumented(t *testing.T) {
 		t.Error("docs/replicas.md gives an ACL user other rights than are tested")
 	} else if !strings.Contains(unquoted, strings.Join(sentinelRights, " ")) {
 		t.Error("docs/replicas.md gives a user of sentinels other rights than are tested")
+	} else if !strings.Contains(unquoted, "also needs `"+strings.Join(clusterRights, " ")+"`") {
+		t.Error("docs/replicas.md gives a user of a cluster other rights than are tested")
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/gatehouse-auth/gatehouse/internal/secret"
 )
@@ -18,51 +17,12 @@ import (
 // attempt. So nobody can bring a token of another client here. There is no nonce,
 // and nothing says how and when the person signed in.
 
-// emailsPath is where the addresses stand below the UserInfo endpoint.
-const emailsPath = "/emails"
-
-// mediaTypeList asks for a JSON list, which strictTransport puts into an object.
-const mediaTypeList = "application/vnd.github+json"
-
 // wholeNumber is the one spelling of a whole number that is accepted: 1000, and
 // not 1e3, 1000.0 or -0, so that one number is one text.
 var wholeNumber = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
 
 // isPlain tells whether the provider issues no ID tokens.
 func (cfg Config) isPlain() bool { return cfg.SubjectFrom != "" }
-
-// validateScopes wants openid where there are ID tokens, and not where there are
-// none.
-func (cfg Config) validateScopes() error {
-	for _, scope := range cfg.Scopes {
-		if name, _, several := strings.Cut(scope, ","); several && name == "openid" {
-			return fmt.Errorf("scopes: %q: scopes are separated by spaces alone", scope)
-		}
-		if !IsScope(scope) {
-			return fmt.Errorf("scopes: %q is none", scope)
-		}
-	}
-	switch openid := slices.Contains(cfg.Scopes, "openid"); {
-	case openid && cfg.isPlain():
-		return errors.New("scopes: openid, but the provider is said to issue no ID tokens")
-	case !openid && !cfg.isPlain():
-		return errors.New("scopes: openid is missing (a provider that issues no ID tokens is plain OAuth 2.0)")
-	case cfg.isPlain() && cfg.UserInfoAlg != "":
-		return errors.New("userinfo_signed_response_alg: a provider that is plain OAuth 2.0 has no keys")
-	}
-	return nil
-}
-
-// needed are the endpoints without which nobody can sign in.
-func (cfg Config) needed() []string {
-	switch {
-	case cfg.KeysOnly:
-		return []string{"jwks"}
-	case cfg.isPlain():
-		return []string{"authorization", "token", "userinfo"}
-	}
-	return []string{"authorization", "token", "jwks"}
-}
 
 // finishPlain is the end of [Client.Finish] where no ID token is expected. One
 // that came is not looked at: nothing had asked for it (RFC 6749 5.1).
@@ -144,41 +104,4 @@ func subjectFrom(info Claims, path string) (string, error) {
 		}
 	}
 	return subject, checkSubject(Claims{"sub": subject})
-}
-
-// withEmails puts the primary address of the list of addresses into claims, with
-// the word whether it is verified. What UserInfo itself says of an address is what
-// the person has chosen to show. Without the list the address is not known.
-func (c *Client) withEmails(ctx context.Context, meta *metadata, info Claims, t *tokens) Claims {
-	delete(info, "email")
-	delete(info, "email_verified")
-	list, err := c.fetchList(ctx, strings.TrimSuffix(string(meta.UserInfoEndpoint), "/")+emailsPath, t)
-	if err != nil {
-		c.cfg.Logger.Warn("the list of e-mail addresses could not be read", "issuer", c.cfg.Issuer, "error", err)
-		return elsewhere(info, "email", emailsPath)
-	}
-	for _, item := range list {
-		entry, _ := item.(map[string]any)
-		if address, ok := entry["email"].(string); ok && entry["primary"] == true {
-			info["email"], info["email_verified"] = address, entry["verified"] == true
-		}
-	}
-	return info
-}
-
-// fetchList gets a JSON list with an access token.
-func (c *Client) fetchList(ctx context.Context, address string, t *tokens) ([]any, error) {
-	body, err := c.getWithToken(ctx, address, t, mediaTypeList)
-	if err != nil {
-		return nil, err
-	}
-	object, err := DecodeClaims(body)
-	if err != nil {
-		return nil, err
-	}
-	list, ok := object["list"].([]any)
-	if !ok || len(object) != 1 {
-		return nil, errors.New("the answer is no list")
-	}
-	return list, nil
 }

@@ -45,7 +45,7 @@ func TestJSONIsRefused(t *testing.T) {
 		{"claim without path", strings.Replace(oneProvider, `"issuer"`, `"claim": [{"name": "x"}], "issuer"`, 1), ``, "claim"},
 		{"placeholder in user_claim", strings.Replace(oneProvider, `"issuer"`, `"user_claim": "{env.NOPE_NOPE}", "issuer"`, 1), ``, "NOPE_NOPE"},
 		{"assertion in no file", strings.Replace(oneProvider, `"client_secret": "x"`, `"client_assertion": "/nowhere/token"`, 1), ``, "/nowhere/token: no such file"},
-		{"assertion that is none", strings.Replace(oneProvider, `"client_secret": "x"`, `"client_assertion": "provision_test.go"`, 1), ``, "client_assertion provision_test.go: no client assertion: not a signed JWT"},
+		{"assertion that is none", strings.Replace(oneProvider, `"client_secret": "x"`, `"client_assertion": "provider_test.go"`, 1), ``, "client_assertion provider_test.go: no client assertion: not a signed JWT"},
 		{"assertion of a variable that is not set", strings.Replace(oneProvider, `"client_secret": "x"`, `"client_assertion": "{env.NOPE_NOPE}"`, 1), ``, "NOPE_NOPE"},
 		{"assertion and secret", strings.Replace(oneProvider, `"client_secret"`, `"client_assertion": "ASSERTION", "client_secret"`, 1), ``, "ASSERTION"},
 		{"client_auth none with a secret", strings.Replace(oneProvider, `"issuer"`, `"client_auth": "none", "issuer"`, 1), ``, "contradict"},

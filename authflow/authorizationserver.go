@@ -34,18 +34,18 @@ type IssuedTokens struct {
 	// [IssuedToken.Prepared] then holds. Default: nothing.
 	Prepare func(AuthorizationServer, *IssuedToken) (any, error)
 
-	tokens tokenCache[*verified]
+	tokens tokenCache[*verifiedToken]
 }
 
-// verified is a token of our own that was verified, and by which key.
-type verified struct {
+// verifiedToken is a token of our own that was verified, and by which key.
+type verifiedToken struct {
 	token *IssuedToken
 	kid   string
 	size  int
 }
 
 // keep implements keepable.
-func (v *verified) keep(now time.Time) (time.Time, int) {
+func (v *verifiedToken) keep(now time.Time) (time.Time, int) {
 	return keptUntil(now, verifiedFor, v.token.Expires), v.size
 }
 
@@ -93,21 +93,21 @@ func (s AuthorizationServer) Issue(t IssuedToken) (secret.String, error) {
 	return secret.New(signed), err
 }
 
-// Issued tells whether a token says that it is of this issuer. Nobody has verified
-// that: it says whom to ask.
-func (s AuthorizationServer) Issued(raw secret.String, now time.Time) bool {
-	if len(raw.Reveal()) > maxIDToken {
+// MayHaveIssued tells whether a token says that it is of this issuer. Nobody has verified
+// that: it says which server is to judge the token.
+func (s AuthorizationServer) MayHaveIssued(raw secret.String, now time.Time) bool {
+	if len(raw.Reveal()) > maxJWT {
 		return false
 	}
-	if s.Known != nil && s.Known.tokens.has(s.keyOf(raw.Reveal()), now) {
+	if s.Known != nil && s.Known.tokens.has(s.cacheKey(raw.Reveal()), now) {
 		return true
 	}
 	_, claims, err := decodeJWS(raw.Reveal())
 	return err == nil && checkIssuer(claims, s.Issuer) == nil
 }
 
-// keyOf names a token of this issuer.
-func (s AuthorizationServer) keyOf(raw string) tokenKey {
+// cacheKey names a token of this issuer in Known.
+func (s AuthorizationServer) cacheKey(raw string) tokenKey {
 	return tokenKeyOf(strconv.Itoa(len(s.Issuer)) + s.Issuer + raw)
 }
 
@@ -119,7 +119,7 @@ func (s AuthorizationServer) Verify(raw secret.String, now time.Time, leeway tim
 	known, err := s.known(raw.Reveal(), now)
 	switch {
 	case err != nil:
-	case s.key(known.kid) == nil:
+	case s.signingKey(known.kid) == nil:
 		err = NewError(ReasonKeyUnknown, fmt.Errorf("kid %.64q", known.kid))
 	default:
 		err = known.token.checkTime(now, leeway)
@@ -131,14 +131,14 @@ func (s AuthorizationServer) Verify(raw secret.String, now time.Time, leeway tim
 }
 
 // known returns what a token says that was verified now, or before.
-func (s AuthorizationServer) known(raw string, now time.Time) (*verified, error) {
-	if len(raw) > maxIDToken {
-		return nil, NewError(ReasonIDTokenMalformed, fmt.Errorf("more than %d bytes", maxIDToken))
+func (s AuthorizationServer) known(raw string, now time.Time) (*verifiedToken, error) {
+	if len(raw) > maxJWT {
+		return nil, NewError(ReasonIDTokenMalformed, fmt.Errorf("more than %d bytes", maxJWT))
 	}
 	if s.Known == nil {
 		return s.verify(raw)
 	}
-	return s.Known.tokens.get(context.Background(), s.keyOf(raw), now, func(context.Context, bool) (*verified, error) {
+	return s.Known.tokens.get(context.Background(), s.cacheKey(raw), now, func(context.Context, bool) (*verifiedToken, error) {
 		v, err := s.verify(raw)
 		if err == nil && s.Known.Prepare != nil {
 			if v.token.Prepared, err = s.Known.Prepare(s, v.token); err != nil {
@@ -161,7 +161,7 @@ func (t *IssuedToken) checkTime(now time.Time, leeway time.Duration) error {
 }
 
 // verify verifies all of a token but its time.
-func (s AuthorizationServer) verify(raw string) (*verified, error) {
+func (s AuthorizationServer) verify(raw string) (*verifiedToken, error) {
 	header, claims, err := decodeJWS(raw)
 	if err != nil {
 		return nil, err
@@ -174,7 +174,7 @@ func (s AuthorizationServer) verify(raw string) (*verified, error) {
 		return nil, err
 	}
 	token, err := parseIssued(claims)
-	return &verified{token, kid, 4*len(raw) + 1<<10}, err // as of an AccessToken
+	return &verifiedToken{token, kid, 4*len(raw) + 1<<10}, err // as of an AccessToken
 }
 
 // verifySignature: RFC 8725 3.1, 3.11. The header chooses among our keys, and nothing
@@ -188,7 +188,7 @@ func (s AuthorizationServer) verifySignature(raw string, header Claims) (string,
 		return "", err
 	}
 	kid, _ := header.String("kid")
-	key := s.key(kid)
+	key := s.signingKey(kid)
 	if key == nil {
 		return "", NewError(ReasonKeyUnknown, fmt.Errorf("kid %.64q", kid))
 	}
@@ -202,8 +202,8 @@ func (s AuthorizationServer) verifySignature(raw string, header Claims) (string,
 	return kid, nil
 }
 
-// key finds one of our keys; nil if there is none of that id.
-func (s AuthorizationServer) key(kid string) *ClientKey {
+// signingKey finds one of our keys; nil if there is none of that id.
+func (s AuthorizationServer) signingKey(kid string) *ClientKey {
 	at := slices.IndexFunc(s.Keys, func(k ClientKey) bool { return kid != "" && k.jwk.KeyID == kid })
 	if at < 0 {
 		return nil

@@ -85,3 +85,46 @@ func elsewhere(info Claims, claim, where string) Claims {
 	info[claimNames] = names
 	return info
 }
+
+// emailsPath is where the addresses stand below the UserInfo endpoint.
+const emailsPath = "/emails"
+
+// mediaTypeList asks for a JSON list, which strictTransport puts into an object.
+const mediaTypeList = "application/vnd.github+json"
+
+// withEmails puts the primary address of the list of addresses into claims, with
+// the word whether it is verified. What UserInfo itself says of an address is what
+// the person has chosen to show. Without the list the address is not known.
+func (c *Client) withEmails(ctx context.Context, meta *metadata, info Claims, t *tokens) Claims {
+	delete(info, "email")
+	delete(info, "email_verified")
+	list, err := c.fetchList(ctx, strings.TrimSuffix(string(meta.UserInfoEndpoint), "/")+emailsPath, t)
+	if err != nil {
+		c.cfg.Logger.Warn("the list of e-mail addresses could not be read", "issuer", c.cfg.Issuer, "error", err)
+		return elsewhere(info, "email", emailsPath)
+	}
+	for _, item := range list {
+		entry, _ := item.(map[string]any)
+		if address, ok := entry["email"].(string); ok && entry["primary"] == true {
+			info["email"], info["email_verified"] = address, entry["verified"] == true
+		}
+	}
+	return info
+}
+
+// fetchList gets a JSON list with an access token.
+func (c *Client) fetchList(ctx context.Context, address string, t *tokens) ([]any, error) {
+	body, err := c.getWithToken(ctx, address, t, mediaTypeList)
+	if err != nil {
+		return nil, err
+	}
+	object, err := DecodeClaims(body)
+	if err != nil {
+		return nil, err
+	}
+	list, ok := object["list"].([]any)
+	if !ok || len(object) != 1 {
+		return nil, errors.New("the answer is no list")
+	}
+	return list, nil
+}

@@ -1,7 +1,6 @@
 package authflow
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -159,12 +158,6 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// signingAlgs are the algorithms that Config.SigningAlgs can name: asymmetric
-// ones only, so that no public key can be used as a secret (RFC 8725 3.1).
-var signingAlgs = []string{
-	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
-}
-
 // Client is one client at one provider. It keeps what the provider publishes
 // and nothing about anyone who signs in (SEC-61); it is safe for concurrent use.
 type Client struct {
@@ -186,21 +179,25 @@ func New(cfg Config) (*Client, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("provider %q: %w", cfg.Issuer, err)
 	}
-	c := &Client{cfg: cfg, http: newHTTPClient(cfg)}
-	c.prepare()
+	c := newClient(cfg, newHTTPClient(cfg))
 	c.addSources()
 	return c, nil
 }
 
-// prepare says how what the issuer publishes is fetched.
-func (c *Client) prepare() {
-	cfg := c.cfg
+// newClient makes a client of a configuration that was checked. What the issuer publishes
+// is fetched when it is needed.
+func newClient(cfg Config, calls *http.Client) *Client {
+	c := &Client{cfg: cfg, http: calls}
 	c.introspections.running = make(chan struct{}, introspectionsAtOnce)
-	c.discovery = remote[metadata]{fetch: c.fetchMetadata, now: cfg.Now, maxAge: metadataMaxAge}
+	c.discovery = remote[metadata]{
+		fetch: c.fetchMetadata, now: cfg.Now, maxAge: metadataMaxAge,
+		bucket: bucket{size: 1, interval: doubtInterval},
+	}
 	c.keys = remote[[]publicKey]{
 		fetch: c.fetchKeys, now: cfg.Now, maxAge: keysMaxAge,
 		bucket: bucket{size: renewBurst, interval: renewInterval},
 	}
+	return c
 }
 
 // withDefaults fills in what is not set and copies what the caller could change.
@@ -233,6 +230,19 @@ func (cfg Config) Check() error { return withDefaults(cfg).validate() }
 
 // validate names the first value that cannot be right.
 func (cfg Config) validate() error {
+	for _, check := range []func() error{
+		cfg.validateIssuer, cfg.validateProfile, cfg.validateClientAuth, cfg.validateScopes, cfg.validateSigningAlgs,
+		cfg.validateRequest, cfg.validateEndpoints, cfg.validateReach, cfg.validateUserInfo, cfg.validateIntrospectionAlg,
+		cfg.validateAsked, cfg.validateClaimSources, cfg.validateLeeway,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (cfg Config) validateIssuer() error {
 	if err := checkURL(cfg.Issuer, true); err != nil {
 		return fmt.Errorf("issuer: %w", err)
 	}
@@ -245,23 +255,10 @@ func (cfg Config) validate() error {
 	if cfg.ClientID == "" {
 		return errors.New("client_id: missing")
 	}
-	if err := cmp.Or(cfg.validateProfile(), cfg.validateClientAuth()); err != nil {
-		return err
-	}
-	if err := cfg.validateScopes(); err != nil {
-		return err
-	}
-	for _, alg := range cfg.SigningAlgs {
-		if !slices.Contains(signingAlgs, alg) {
-			return fmt.Errorf("signing_algs: %q is none of %s", alg, strings.Join(signingAlgs, ", "))
-		}
-	}
-	if err := cmp.Or(cfg.validateRequest(), cfg.validateEndpoints(), cfg.validateReach(), cfg.validateUserInfoAlg(), cfg.validateIntrospectionAlg(), cfg.validateAsked(), cfg.validateClaimSources()); err != nil {
-		return err
-	}
-	if cfg.UserInfo < UserInfoOff || cfg.UserInfo > UserInfoRequired {
-		return fmt.Errorf("userinfo: unknown policy %d", cfg.UserInfo)
-	}
+	return nil
+}
+
+func (cfg Config) validateLeeway() error {
 	if cfg.Leeway < 0 || cfg.Leeway > maxLeeway {
 		return fmt.Errorf("leeway: %s is not between 0 and %s", cfg.Leeway, maxLeeway)
 	}
@@ -287,35 +284,24 @@ func (c *Client) algs(meta *metadata) []jose.SignatureAlgorithm {
 	return c.cfg.chosenAlgs(meta.SigningAlgs)
 }
 
-// chosenAlgs are those of the configuration, else what of the provider's offer is
-// taken.
-func (cfg Config) chosenAlgs(offered []string) []jose.SignatureAlgorithm {
-	names := cfg.SigningAlgs
-	if len(names) == 0 {
-		names = defaultAlgs(offered)
-	}
-	return jwsAlgs(names)
-}
-
-// jwsAlgs are algorithms as go-jose takes them.
-func jwsAlgs(names []string) []jose.SignatureAlgorithm {
-	algs := make([]jose.SignatureAlgorithm, len(names))
-	for i, name := range names {
-		algs[i] = jose.SignatureAlgorithm(name)
-	}
-	return algs
-}
-
-// defaultAlgs is the default of Config.SigningAlgs.
-func defaultAlgs(offered []string) []string {
-	var ours []string
-	for _, alg := range signingAlgs {
-		if slices.Contains(offered, alg) {
-			ours = append(ours, alg)
+// validateScopes wants openid where there are ID tokens, and not where there are
+// none.
+func (cfg Config) validateScopes() error {
+	for _, scope := range cfg.Scopes {
+		if name, _, several := strings.Cut(scope, ","); several && name == "openid" {
+			return fmt.Errorf("scopes: %q: scopes are separated by spaces alone", scope)
+		}
+		if !IsScope(scope) {
+			return fmt.Errorf("scopes: %q is none", scope)
 		}
 	}
-	if len(ours) == 0 || slices.Contains(ours, "RS256") {
-		return []string{"RS256"}
+	switch openid := slices.Contains(cfg.Scopes, "openid"); {
+	case openid && cfg.isPlain():
+		return errors.New("scopes: openid, but the provider is said to issue no ID tokens")
+	case !openid && !cfg.isPlain():
+		return errors.New("scopes: openid is missing (a provider that issues no ID tokens is plain OAuth 2.0)")
+	case cfg.isPlain() && cfg.UserInfoAlg != "":
+		return errors.New("userinfo_signed_response_alg: a provider that is plain OAuth 2.0 has no keys")
 	}
-	return ours
+	return nil
 }

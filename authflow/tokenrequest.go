@@ -83,9 +83,3 @@ func readParameters(r *http.Request) (map[string]string, error) {
 	}
 	return parameters, nil
 }
-
-// IsScope tells whether a text can be a scope (RFC 6749 3.3): printable ASCII without
-// space, quotation mark and backslash.
-func IsScope(text string) bool {
-	return text != "" && !strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '\\' })
-}
