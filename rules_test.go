@@ -380,7 +380,7 @@ var mayImport = map[string][]string{
 	".":                  {"caddymodule"},
 	"authflow":           {"internal/guard", "internal/seal", "internal/secret", "github.com/coreos/go-oidc/v3/", "golang.org/x/oauth2", "github.com/go-jose/go-jose/v4"},
 	"session":            {"internal/guard", "internal/seal", "internal/secret"},
-	"session/redisstore": {"session", "internal/seal", "internal/secret", "github.com/redis/go-redis/v9"},
+	"session/redisstore": {"session", "internal/secret", "github.com/redis/go-redis/v9"},
 	"session/storetest":  {"session", "internal/seal", "internal/secret"},
 	"internal/seal":      {"internal/secret", "github.com/gorilla/securecookie"},
 	"internal/secret":    {},

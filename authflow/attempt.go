@@ -46,8 +46,8 @@ type Attempt struct {
 	// Created is when the attempt began, in whole seconds.
 	Created time.Time
 
-	// asked is what the answer has to be about.
-	asked asked
+	// required is what the sign-in has to be.
+	required requirement
 	// binding is a digest of the issuer, the client and the redirect URI that the
 	// attempt was begun with.
 	binding [bindingBytes]byte
@@ -122,7 +122,7 @@ func (a *Attempt) MarshalBinary() ([]byte, error) {
 	data = append(data, a.secret.Reveal()...)
 	data = append(data, byte(len(a.Provider)))
 	data = append(data, a.Provider...)
-	data = a.asked.append(data)
+	data = a.required.append(data)
 	return append(data, a.ReturnTo...), nil
 }
 
@@ -145,7 +145,7 @@ func ParseAttempt(state string, data []byte) (*Attempt, error) {
 		return nil, fmt.Errorf("%w: cut off", ErrAttemptMalformed)
 	}
 	a.Provider = string(rest[:name])
-	if a.asked, rest, err = cutAsked(rest[name:]); err != nil {
+	if a.required, rest, err = cutRequirement(rest[name:]); err != nil {
 		return nil, err
 	}
 	a.ReturnTo = string(rest)

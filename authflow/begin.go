@@ -75,7 +75,7 @@ func (c *Client) Begin(ctx context.Context, req AuthorizationRequest) (*Attempt,
 		"max_age":               seconds(req.MaxAge),
 		"dpop_jkt":              c.codeKey(meta, key),
 	})
-	if a.asked, err = askedBy(parameters); err != nil {
+	if a.required, err = requirementOf(parameters); err != nil {
 		return nil, "", err
 	}
 	location, err := c.authorizationURL(ctx, meta, parameters, key)

@@ -165,7 +165,7 @@ func (c *Client) Finish(ctx context.Context, req FinishRequest) (*Grant, error) 
 	if err := cmp.Or(
 		err,
 		checkNonce(claims, attempt.Nonce()),
-		attempt.asked.check(claims, c.cfg.Now(), c.cfg.Leeway), // OIDC Core 3.1.3.7 (12), (13)
+		attempt.required.check(claims, c.cfg.Now(), c.cfg.Leeway), // OIDC Core 3.1.3.7 (12), (13)
 	); err != nil {
 		return nil, err
 	}

@@ -233,7 +233,7 @@ func (cfg Config) validate() error {
 	for _, check := range []func() error{
 		cfg.validateIssuer, cfg.validateProfile, cfg.validateClientAuth, cfg.validateScopes, cfg.validateSigningAlgs,
 		cfg.validateRequest, cfg.validateEndpoints, cfg.validateReach, cfg.validateUserInfo, cfg.validateIntrospectionAlg,
-		cfg.validateAsked, cfg.validateClaimSources, cfg.validateLeeway,
+		cfg.validateMaxAge, cfg.validateClaimSources, cfg.validateLeeway,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -299,7 +299,7 @@ func (cfg Config) validateScopes() error {
 	case openid && cfg.isPlain():
 		return errors.New("scopes: openid, but the provider is said to issue no ID tokens")
 	case !openid && !cfg.isPlain():
-		return errors.New("scopes: openid is missing (a provider that issues no ID tokens is plain OAuth 2.0)")
+		return errors.New("scopes: openid is missing; add it, unless the provider issues no ID tokens (preset oauth2)")
 	case cfg.isPlain() && cfg.UserInfoAlg != "":
 		return errors.New("userinfo_signed_response_alg: a provider that is plain OAuth 2.0 has no keys")
 	}

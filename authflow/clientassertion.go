@@ -29,8 +29,9 @@ type ClientAssertion struct {
 
 // ParseClientAssertion reads a JWT (RFC 7523 2.2), with white space around it. What it
 // says is the provider's to judge, and so is its signature; but it has to say when it
-// expires (RFC 7523 3 (4)), and be for a provider: a token that a cluster's API takes,
-// which is for that or for its own issuer, would hand the cluster over. What is none is [ErrClientAssertion].
+// expires (RFC 7523 3 (4)), and must not be for the API of a cluster, which takes tokens
+// for its own address or for their issuer: whoever got such a token could use the
+// cluster. Anything else is [ErrClientAssertion].
 func ParseClientAssertion(data []byte) (ClientAssertion, error) {
 	token := strings.TrimSpace(string(data))
 	parts := strings.Split(token, ".")

@@ -78,12 +78,14 @@ func challengeError(headers []string, scheme string) string {
 			word, rest = cutToken(strings.TrimLeft(rest, " \t,"))
 			after := strings.TrimLeft(rest, " \t")
 			if !strings.HasPrefix(after, "=") {
-				if of = word; word == "" && rest != "" {
+				of = word
+				if word == "" && rest != "" {
 					rest = rest[1:] // no token: what this is we need not know
 				}
 				continue
 			}
-			if value, rest = cutValue(strings.TrimLeft(after[1:], " \t")); strings.EqualFold(of, scheme) && strings.EqualFold(word, "error") {
+			value, rest = cutValue(strings.TrimLeft(after[1:], " \t"))
+			if strings.EqualFold(of, scheme) && strings.EqualFold(word, "error") {
 				return value
 			}
 		}

@@ -18,8 +18,8 @@ const (
 )
 
 // withGroups puts what somebody belongs to into claims, as groups: organisations by
-// their name, teams behind that of theirs (organisation/team). Half of a list is none: a
-// deny could be in the other half, so then the groups are not known.
+// their name, teams behind that of theirs (organisation/team). A list that could
+// not be read whole counts as not read: a deny could be about the rest of it.
 func (c *Client) withGroups(ctx context.Context, meta *metadata, info Claims, t *tokens) Claims {
 	delete(info, "groups")
 	groups := []any{}
@@ -38,7 +38,7 @@ func (c *Client) withGroups(ctx context.Context, meta *metadata, info Claims, t 
 		}
 		if err != nil {
 			c.cfg.Logger.Warn("the groups could not be read", "issuer", c.cfg.Issuer, "from", path, "error", err)
-			return elsewhere(info, "groups", path)
+			return markUnlearned(info, "groups", path)
 		}
 	}
 	info["groups"] = groups
@@ -50,12 +50,13 @@ func organizationName(entry map[string]any) string {
 	return login
 }
 
-// teamName is of two parts, neither of which has a slash: no team is taken for an
-// organisation, nor for that of another one.
+// teamName is organisation/team. Neither part has a slash, so that no team is taken for
+// an organisation, or for a team of another organisation.
 func teamName(entry map[string]any) string {
 	organization, _ := entry["organization"].(map[string]any)
-	login, slug := organizationName(organization), ""
-	if slug, _ = entry["slug"].(string); login == "" || slug == "" || strings.Contains(login+slug, "/") {
+	login := organizationName(organization)
+	slug, _ := entry["slug"].(string)
+	if login == "" || slug == "" || strings.Contains(login+slug, "/") {
 		return ""
 	}
 	return login + "/" + slug
@@ -69,16 +70,17 @@ func (c *Client) fetchPages(ctx context.Context, address string, t *tokens) ([]a
 		if err != nil {
 			return nil, err
 		}
-		if all = append(all, list...); len(list) < groupsPerPage {
+		all = append(all, list...)
+		if len(list) < groupsPerPage {
 			return all, nil
 		}
 	}
 	return nil, fmt.Errorf("more than %d entries", maxGroupPages*groupsPerPage)
 }
 
-// elsewhere notes that a claim is known to be somewhere, and not learned (OIDC Core
-// 5.6.2): no allow fits it, and every deny.
-func elsewhere(info Claims, claim, where string) Claims {
+// markUnlearned notes that a claim exists and could not be read, as OIDC Core 5.6.2 says
+// that it stands elsewhere: no allow fits such a claim, and every deny does.
+func markUnlearned(info Claims, claim, where string) Claims {
 	names := map[string]any{claim: where}
 	others, _ := info[claimNames].(map[string]any)
 	maps.Copy(names, others)
@@ -101,7 +103,7 @@ func (c *Client) withEmails(ctx context.Context, meta *metadata, info Claims, t 
 	list, err := c.fetchList(ctx, strings.TrimSuffix(string(meta.UserInfoEndpoint), "/")+emailsPath, t)
 	if err != nil {
 		c.cfg.Logger.Warn("the list of e-mail addresses could not be read", "issuer", c.cfg.Issuer, "error", err)
-		return elsewhere(info, "email", emailsPath)
+		return markUnlearned(info, "email", emailsPath)
 	}
 	for _, item := range list {
 		entry, _ := item.(map[string]any)

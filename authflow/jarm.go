@@ -30,8 +30,8 @@ func (cfg Config) jwtMode() bool { return strings.HasSuffix(cfg.ResponseMode, "j
 // openJWT puts the claims of a response that is a JWT in the place of its
 // parameters (JARM 2.1) and returns the JWT, "" if the response is none. Nobody has
 // verified it: its state tells which attempt, and so which provider, it is an answer
-// to, and checkJWT the rest (JARM 2.4). Beside it stands nothing else of a response, of
-// which it would not be clear what counts.
+// to, and checkJWT the rest (JARM 2.4). If other parameters of a response
+// stand beside it, it is refused: it would not be clear which of them count.
 func openJWT(values url.Values) (string, url.Values, error) {
 	if !values.Has("response") {
 		return "", values, nil

@@ -29,7 +29,7 @@ func (cfg Config) isPlain() bool { return cfg.SubjectFrom != "" }
 func (c *Client) finishPlain(ctx context.Context, req FinishRequest, t *tokens) (*Grant, error) {
 	claims, err := c.identify(ctx, t, req.NeededClaims)
 	if err == nil { // what cannot be told is not as it was asked for
-		err = req.Attempt.asked.check(claims, c.cfg.Now(), c.cfg.Leeway)
+		err = req.Attempt.required.check(claims, c.cfg.Now(), c.cfg.Leeway)
 	}
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (c *Client) refreshPlain(ctx context.Context, req RefreshRequest, t *tokens
 	return grant, nil
 }
 
-// plainGrant is what tokens and UserInfo say. Nothing of it is signed.
+// plainGrant is a grant without an ID token: nothing of its claims is signed.
 func (c *Client) plainGrant(claims Claims, t *tokens) *Grant {
 	grant := c.newGrant(claims, t)
 	grant.IDToken, grant.SignedClaims = secret.String{}, nil

@@ -121,7 +121,7 @@ func (p ReturnPolicy) OwnTarget(requestTarget string) string {
 // somebody on the way decoded it or cleaned it of its dot segments (SEC-40, SEC-46).
 func mayBeHost(path string) bool {
 	for decoded := range decodings(path) {
-		slashed := asSlashes.Replace(decoded)
+		slashed := browserSlashes.Replace(decoded)
 		if strings.HasPrefix(slashed, "//") || strings.HasPrefix(withoutDots(slashed), "//") {
 			return true
 		}
@@ -129,8 +129,9 @@ func mayBeHost(path string) bool {
 	return false
 }
 
-// asSlashes reads as a browser does, which drops tabs and line breaks.
-var asSlashes = strings.NewReplacer(`\`, "/", "\t", "", "\n", "", "\r", "")
+// browserSlashes reads a path as a browser does: a backslash is a slash, and tabs and
+// line breaks are dropped.
+var browserSlashes = strings.NewReplacer(`\`, "/", "\t", "", "\n", "", "\r", "")
 
 // Emit returns a value that FromOutside or OwnTarget gave, checked again at the
 // moment when it becomes a Location: whoever kept it, and however long, it leads

@@ -145,7 +145,14 @@ type endpointError struct {
 
 // Error shows what the provider sent, quoted and cut short.
 func (e *endpointError) Error() string {
-	return fmt.Sprintf("status %d, error %.64q, error_description %.256q", e.Status, e.Code, e.Description)
+	text := fmt.Sprintf("status %d", e.Status)
+	if e.Code != "" {
+		text += fmt.Sprintf(", error %.64q", e.Code)
+	}
+	if e.Description != "" {
+		text += fmt.Sprintf(", error_description %.256q", e.Description)
+	}
+	return text
 }
 
 // newEndpointError reads what the answer says about when to come again.

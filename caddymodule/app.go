@@ -113,7 +113,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 // provisioned, and ask providers and stores when they need them.
 func (a *App) Start() error {
 	a.logNotShared()
-	a.saySilent()
+	a.warnOfStores()
 	return errors.Join(a.checkTransport(), a.checkHosts())
 }
 

@@ -92,7 +92,8 @@ type carried struct {
 // carriedBytes is the length of an encoded carried.
 const carriedBytes = len(session.ID{}) + 8
 
-// carry encodes what the callback will need of this browser's cookies, after its length.
+// carry encodes what the callback will need of this browser's cookies: one byte with the
+// length, then the session and the time of [carried].
 func (g *Gate) carry(r *http.Request, v *visit) []byte {
 	var c carried
 	if live, err := v.load(r); err == nil {
@@ -105,7 +106,8 @@ func (g *Gate) carry(r *http.Request, v *visit) []byte {
 	return binary.BigEndian.AppendUint64(encoded, uint64(c.finished))
 }
 
-// carriesForm is set in the first byte, the length, if the handle of a form follows.
+// carriesForm is a bit of the first byte, which holds the length of what is carried: the
+// handle of a form follows.
 const carriesForm = 0x80
 
 // takeCarried keeps in the visit what an opened attempt carries, and returns the rest.

@@ -367,7 +367,7 @@ func duration(target *caddy.Duration, mayBeOff bool) word {
 		}
 		parsed, err := caddy.ParseDuration(text)
 		if err != nil {
-			return d.Errf("%s: %q is no duration: %v", name, text, err)
+			return d.Errf("%s: %q is no duration; write 90s, 30m, 12h or 7d", name, text)
 		}
 		if parsed <= 0 {
 			return d.Errf("%s must be longer than 0", name)

@@ -52,7 +52,10 @@ func (c *ProviderConfig) withoutPlaceholders() *ProviderConfig {
 		known.Issuer = standIn(c.Issuer, "https://localhost")
 	}
 	known.ClientID = standIn(c.ClientID, "client")
-	if known.ClientSecret, known.ClientKey, known.ClientAssertion = "", nil, ""; c.ClientAuth != authflow.ClientAuthNone && (c.ClientSecret != "" || len(c.ClientKey) > 0 || c.ClientAssertion != "") {
+	// No credential is read: a secret stands for whichever there is.
+	hasCredential := c.ClientSecret != "" || len(c.ClientKey) > 0 || c.ClientAssertion != ""
+	known.ClientSecret, known.ClientKey, known.ClientAssertion = "", nil, ""
+	if hasCredential && c.ClientAuth != authflow.ClientAuthNone {
 		known.ClientSecret = "secret"
 	}
 	if slices.ContainsFunc(c.Scopes, holdsPlaceholder) {

@@ -110,7 +110,7 @@ func parseGateArguments(h httpcaddyfile.Helper, gate *Gate) error {
 			}
 			gate.Provider = &ProviderConfig{Issuer: arg}
 		case !providerName.MatchString(arg):
-			return h.Errf("%q is neither an issuer URL nor a provider's name", arg)
+			return h.Errf("%q is neither an issuer, which begins with https://, nor the name of a provider of the global option", arg)
 		case gate.Provider != nil:
 			return h.Errf("%q: a site names one issuer, or providers of the global options, not both", arg)
 		default:
@@ -134,7 +134,7 @@ func directiveWords(h httpcaddyfile.Helper, gate *Gate) vocabulary {
 				if name == "preset" {
 					return d.Err("preset belongs to a provider, and this site names no issuer: write it behind gatehouse, also where the preset knows it (gatehouse https://accounts.google.com { ... })")
 				}
-				return d.Errf("%s belongs to a provider, and this site names no issuer; is a variable behind gatehouse unset?", name)
+				return d.Errf("%s belongs to a provider, and this site names no issuer: write it behind gatehouse (gatehouse https://id.example.com { ... }). If a variable stands there, it is not set", name)
 			}}
 		}
 		return words
@@ -404,7 +404,7 @@ func parseRequire(h httpcaddyfile.Helper, d *caddyfile.Dispenser, g *GateConfig)
 		}
 		maxAge, err := caddy.ParseDuration(args[1])
 		if err != nil {
-			return d.Errf("require max_age: %q is no duration: %v", args[1], err)
+			return d.Errf("require max_age: %q is no duration; write 90s, 30m, 12h or 7d", args[1])
 		}
 		if maxAge < shortestMaxAge {
 			return d.Errf("require max_age: less than %s passes before the page is there", shortestMaxAge)

@@ -26,6 +26,7 @@ var otherWords = map[string]string{
 	"whitelist_domain":      "origins to come back to are return_to <origin>...",
 	"whitelist_domains":     "origins to come back to are return_to <origin>...",
 	"proxy_prefix":          "write base_path <path>",
+	"provider":              "a provider block stands in the global option gatehouse; a site names its issuer: gatehouse https://id.example.com { ... }",
 	"upstream":              "the upstream stands in reverse_proxy, below this block",
 	"upstreams":             "the upstream stands in reverse_proxy, below this block",
 	"oidc_issuer_url":       "write issuer <URL>",

@@ -11,7 +11,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/authflow"
 )
 
-// isCallback reports an endpoint at which some provider may answer.
+// isCallback reports an endpoint to which a provider sends the browser back: callback, or
+// callback/<provider> where there are several.
 func isCallback(name string) bool {
 	return name == "callback" || strings.HasPrefix(name, "callback/")
 }
@@ -52,8 +53,8 @@ func (g *Gate) serveCallback(w http.ResponseWriter, r *http.Request, v *visit) e
 }
 
 // strayCallback answers a callback that belongs to no attempt of this browser: a
-// reload, the back button, a bookmark. Who is signed in goes on to where the
-// attempt led, or to the start; who is not may begin again (P02, P23).
+// reload, the back button, a bookmark. A browser with a session goes on to where the
+// attempt led, or to "/"; without one, the person may begin again (P02, P23).
 func (g *Gate) strayCallback(w http.ResponseWriter, r *http.Request, v *visit, state string, attempt *authflow.Attempt, err error) error {
 	if r.Method == http.MethodPost && asProblem(err).Kind == authflow.BadRequest {
 		// The POST of another site brings no session; a GET does, and says the rest.

@@ -75,7 +75,7 @@ func (g *Gate) serveSession(w http.ResponseWriter, r *http.Request, v *visit) er
 }
 
 // callingAs finds who is calling, by access token or session, without judging the
-// rules.
+// rules, as signedIn does.
 func (g *Gate) callingAs(r *http.Request, v *visit) (*session.Session, *provider, error) {
 	if v.brought != nil {
 		who, err := v.openToken(r)
@@ -94,8 +94,8 @@ func (g *Gate) callingAs(r *http.Request, v *visit) (*session.Session, *provider
 	return live.Session(), p, nil
 }
 
-// signedIn finds the session and its provider, without judging the rules: who
-// somebody is may be asked by who may not pass.
+// signedIn finds the session and its provider, without judging the rules: somebody whom
+// the rules refuse may still see who they are, and sign out.
 func (g *Gate) signedIn(r *http.Request, v *visit) (*session.Live, *provider, error) {
 	live, err := v.load(r)
 	if err != nil {

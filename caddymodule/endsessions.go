@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -104,8 +105,8 @@ func parseRevocation(r *http.Request) (revocation, error) {
 	return wanted, nil
 }
 
-// knowIssuer records where people sign in.
-func (a *App) knowIssuer(p *provider) {
+// recordIssuer records where people sign in.
+func (a *App) recordIssuer(p *provider) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.issuers[p.client.Issuer()] = struct{}{}
@@ -145,9 +146,10 @@ func (a *App) revoke(ctx context.Context, wanted revocation) error {
 // cmdSessions is the command `sessions`.
 func cmdSessions(fl caddycmd.Flags) (int, error) {
 	if fl.NArg() != 1 || fl.Arg(0) != "end" {
-		return caddy.ExitCodeFailedStartup, errors.New("the command is: sessions end --issuer <URL> --sub <subject> (options stand behind sessions, before end)")
+		return caddy.ExitCodeFailedStartup, errors.New("the command is: sessions end --issuer <URL> --sub <subject>, or --sid <session> instead of --sub")
 	}
-	body, err := json.Marshal(revocation{Issuer: fl.String("issuer"), Subject: fl.String("sub"), SessionID: fl.String("sid")})
+	target := revocation{Issuer: fl.String("issuer"), Subject: fl.String("sub"), SessionID: fl.String("sid")}
+	body, err := json.Marshal(target)
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
@@ -157,6 +159,6 @@ func cmdSessions(fl caddycmd.Flags) (int, error) {
 		return caddy.ExitCodeFailedStartup, err
 	}
 	response.Body.Close()
-	fmt.Println("their sessions are over")
+	fmt.Printf("whatever sessions %s had at %s are over\n", cmp.Or(target.Subject, target.SessionID), target.Issuer)
 	return caddy.ExitCodeSuccess, nil
 }

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -309,18 +310,27 @@ func (g *Gate) admit(r *http.Request, who identity) error {
 			zap.String("user", who.user()), zap.String("path", originalURL(r).Path))
 		return nil
 	}
-	return who.denied(ReasonDenied, "Your account may not open this page.")
+	return problem(authflow.Denied, ReasonDenied, "Your account may not open this page.", &refused{who, g.lacking(&who)})
 }
 
 // refused is the error of who may not pass: the page that says so tells who that is.
-type refused struct{ identity }
+type refused struct {
+	identity
+	lacks []string // the claims that allow asks for and that are not there, for the log
+}
 
 func (id *identity) denied(reason authflow.Reason, public string) error {
-	return problem(authflow.Denied, reason, public, &refused{*id})
+	return problem(authflow.Denied, reason, public, &refused{identity: *id})
 }
 
 // Error implements error.
-func (e *refused) Error() string { return fmt.Sprintf("user %q of %s", e.user(), e.session.Issuer) }
+func (e *refused) Error() string {
+	text := fmt.Sprintf("user %q of %s", e.user(), e.session.Issuer)
+	if len(e.lacks) > 0 {
+		text += ", without the claim that allow asks for: " + strings.Join(e.lacks, ", ")
+	}
+	return text
+}
 
 // passesAsNobody reports an error that means nobody is signed in, where that is no
 // reason to stop (unauthenticated pass). A session that is there and too weak is one,

@@ -152,9 +152,9 @@ func (g *Gate) provisionWords(caddy.Context) error {
 	return nil
 }
 
-// checkProviderOf holds that with several providers a rule says whose claim it
-// means: else anyone's choice of name at one would open what is meant for another,
-// and a rule on a name without its provider would never fit.
+// checkProviderOf refuses, where several providers sign people in, a rule that does not
+// say whose claim it means: somebody could choose at one provider the name that a rule
+// means at another, and a user or group without its provider's name would never fit.
 func (g *Gate) checkProviderOf(r rule) error {
 	if len(g.speakers) < 2 {
 		return nil
@@ -185,8 +185,8 @@ func (g *Gate) hasSpeaker(name string) bool {
 	return slices.ContainsFunc(g.speakers, func(p *provider) bool { return p.name == name })
 }
 
-// checkPrefix holds that with several providers a user or group is written with its
-// provider's name, as it is compared.
+// checkPrefix refuses, where several providers sign people in, a user or group that is
+// written without its provider's name.
 func (g *Gate) checkPrefix(claim, value string) error {
 	if len(g.speakers) < 2 || claim != "user" && claim != "groups" {
 		return nil
@@ -320,7 +320,7 @@ func (g *Gate) provisionOrigins(caddy.Context) error {
 	if g.BasePath != "" {
 		g.basePath = strings.TrimSuffix(g.BasePath, "/")
 		if !strings.HasPrefix(g.basePath, "/") || strings.ContainsAny(g.basePath, "?#%\\;{}* ") || strings.Contains(g.basePath, "//") {
-			return fmt.Errorf("base_path: %q is no plain path below the root", g.BasePath)
+			return fmt.Errorf("base_path: %q is no plain path; write one such as /oauth2", g.BasePath)
 		}
 	}
 	return nil
@@ -357,7 +357,7 @@ func (g *Gate) provisionPages(caddy.Context) error {
 	return err
 }
 
-// siteURL checks an URL that is ours to send browsers to.
+// siteURL checks a URL of the configuration that browsers are sent to.
 func siteURL(word, raw string) (string, error) {
 	value, err := resolve(word, raw)
 	if err != nil {

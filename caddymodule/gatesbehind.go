@@ -44,8 +44,8 @@ func nextGates(behind []*Gate) ([]*Gate, error) {
 	return next, nil
 }
 
-// search walks the routes of a server. What runs is a list of gates, in which nil is
-// anything else.
+// search walks the routes of a server. It lists what runs as gates, in their order; a nil
+// in such a list stands for any other handler, or for a matcher.
 type search struct {
 	of    *Gate
 	named map[string]*caddyhttp.Route

@@ -13,9 +13,10 @@ import (
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-// serveLogin starts a sign-in on purpose: `rd` is where to come back to,
-// `provider` whom to ask, `prompt` may ask for another account; others begin one by
-// `iss`, `target_link_uri` and `login_hint` (OIDC Core 4). Nothing else of
+// serveLogin starts a sign-in for which somebody has followed a link. In its query, `rd`
+// is where to come back to, `provider` which provider to use, and `prompt` may ask for
+// another account; a provider or a portal sends `iss`, `target_link_uri` and
+// `login_hint` instead (OIDC Core 4). Nothing else of
 // the query reaches the provider but what param_from_request lets through (SEC-67).
 func (g *Gate) serveLogin(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
@@ -87,7 +88,7 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request, v *visit, o loginOp
 	if !v.secure {
 		return g.fail(w, r, v, notHTTPS("This site cannot sign anybody in over plain http."))
 	}
-	err := g.looping(r, v)
+	err := g.checkLoop(r, v)
 	if err != nil {
 		return g.fail(w, r, v, err)
 	}
@@ -108,8 +109,9 @@ func (g *Gate) login(w http.ResponseWriter, r *http.Request, v *visit, o loginOp
 	return v.gate.sendToSignIn(w, r, v, location)
 }
 
-// begin begins an attempt and keeps it in the browser. An address to return to that
-// does not fit is shortened: to its path, and then to the start.
+// begin begins an attempt, keeps it in a cookie, and returns the URL of the provider. If
+// the cookie would be too large, the browser returns to the path without its query, and
+// if that is still too long, to "/".
 func (g *Gate) begin(w http.ResponseWriter, r *http.Request, v *visit, p *provider, o loginOptions) (string, error) {
 	path, _, _ := strings.Cut(o.returnTo, "?")
 	var tooLarge error

@@ -64,11 +64,11 @@ func (g *Gate) finishedBefore(r *http.Request, v *visit) (mark finished, err err
 	return mark, nil
 }
 
-// looping stops a browser that has finished two sign-ins within a minute and
+// checkLoop stops a browser that has finished two sign-ins within a minute and
 // comes back without a session: a third would end the same way (P10). Attempts
 // that were abandoned do not count (P38). One that has just finished a sign-in at another
 // server, whose keys are others, would go round between the two.
-func (g *Gate) looping(r *http.Request, v *visit) error {
+func (g *Gate) checkLoop(r *http.Request, v *visit) error {
 	mark, unreadable := g.finishedBefore(r, v)
 	recent := 0
 	for _, at := range mark.At {

@@ -15,15 +15,15 @@ import (
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-// serveLogout ends the session, here and at the provider. Another site can only
-// ask for it: a person then confirms.
+// serveLogout ends the session, here and at the provider. If a page of another site has
+// led there, the person is asked to confirm it.
 func (g *Gate) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if isEarly(r) {
 		return tooEarly()
 	}
 	switch r.Method {
 	case http.MethodGet:
-		if !meant(r) {
+		if !isOwnNavigation(r) {
 			return g.confirmPage(w, r, v)
 		}
 	case http.MethodPost:
@@ -45,9 +45,9 @@ func (g *Gate) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) err
 	return g.signOut(w, r, v, returnTo)
 }
 
-// meant reports that a person followed a link of this site, or typed the address;
+// isOwnNavigation reports that a person followed a link of this site, or typed the address;
 // a browser that looks ahead has not been asked to.
-func meant(r *http.Request) bool {
+func isOwnNavigation(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "same-origin", "same-site", "none":
 		return authflow.IsNavigation(r)

@@ -96,7 +96,7 @@ func inkOn(color string) template.CSS {
 	return "#fff"
 }
 
-// page is what every template gets.
+// page is what every template is given.
 type page struct {
 	Site  string       // the site's name
 	Logo  string       // its logo, or empty
@@ -168,6 +168,10 @@ func (g *Gate) errorPage(w http.ResponseWriter, r *http.Request, v *visit, statu
 		p.Title = "That did not work"
 	case authflow.Unavailable:
 		p.Title = "Not available for the moment"
+	case authflow.Provider:
+		p.Title = "Signing in did not work"
+	case authflow.Internal:
+		p.Title = "This site has a problem"
 	}
 	if e.Reason == authflow.ReasonProviderDenied {
 		p.Title = "Not signed in"

@@ -9,8 +9,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/secret"
 )
 
-// resolve replaces the placeholders of the process. Nothing that resolves to
-// nothing is accepted (SEC-11).
+// resolve replaces the placeholders of the process in a value of the option that what
+// names. A value that is empty afterwards is an error (SEC-11).
 func resolve(what, raw string) (string, error) {
 	value, err := caddy.NewReplacer().ReplaceOrErr(raw, true, true)
 	if err != nil {
@@ -22,7 +22,7 @@ func resolve(what, raw string) (string, error) {
 	return value, nil
 }
 
-// resolveOptional is resolve for what may be left out.
+// resolveOptional is resolve for an option that may be left out.
 func resolveOptional(what, raw string) (string, error) {
 	if raw == "" {
 		return "", nil
@@ -46,7 +46,8 @@ func placeholderOf(raw string) (string, bool) {
 // holdsPlaceholder reports a value that is not known before it is resolved.
 func holdsPlaceholder(value string) bool { return strings.Contains(value, "{") }
 
-// standIn is a value, or another one if it is not known yet.
+// standIn is a value, or another one in its place if it holds a placeholder: a Caddyfile is
+// checked before its files and variables have to be there.
 func standIn(value, other string) string {
 	if holdsPlaceholder(value) {
 		return other

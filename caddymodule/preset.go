@@ -99,16 +99,21 @@ func (c *ProviderConfig) groupless() bool {
 // nobody, and as deny, which is worse, nobody either.
 func (g *Gate) checkGroups(r rule) error {
 	for _, p := range g.speakers {
-		of := r.expression != nil && len(g.speakers) == 1 && slices.Contains(r.expression.reads, "groups")
-		of = of || len(g.speakers) == 1 && len(r.lists["groups"]) > 0
-		for _, group := range r.claims["groups"] {
-			of = of || len(g.speakers) == 1 || strings.HasPrefix(group, p.name+":")
-		}
-		if of && p.groupless {
+		if p.groupless && g.readsGroupsOf(r, p) {
 			return fmt.Errorf("the rule on groups: provider %s tells them with the scope read:org, which is not asked for", p.name)
 		}
 	}
 	return nil
+}
+
+// readsGroupsOf reports that a rule is about the groups of a provider. Where there are
+// several, each group is written with its provider's name.
+func (g *Gate) readsGroupsOf(r rule, p *provider) bool {
+	if len(g.speakers) > 1 {
+		return slices.ContainsFunc(r.claims["groups"], func(group string) bool { return strings.HasPrefix(group, p.name+":") })
+	}
+	return len(r.claims["groups"]) > 0 || len(r.lists["groups"]) > 0 ||
+		r.expression != nil && slices.Contains(r.expression.reads, "groups")
 }
 
 // provisionPreset fills in what the preset knows and the configuration does not
@@ -118,7 +123,8 @@ func (c *ProviderConfig) provisionPreset(known preset, config *authflow.Config) 
 	if len(config.Scopes) == 0 {
 		config.Scopes = known.scopes
 	}
-	if config.SubjectFrom = known.subject; known.subject == "" {
+	config.SubjectFrom = known.subject
+	if known.subject == "" {
 		return nil
 	}
 	for _, mapping := range c.Claim {

@@ -31,7 +31,7 @@ type provider struct {
 	public bool
 	// plain: it is OAuth 2.0 without OpenID Connect, and issues no ID tokens.
 	plain bool
-	// groupless: it would tell groups, and is not asked for the scope.
+	// groupless: it tells groups only with a scope that is not asked for.
 	groupless bool
 	// dpop: its tokens are bound to a key of the session.
 	dpop bool
@@ -100,7 +100,7 @@ func (a *App) provisionProvider(ctx caddy.Context, c *ProviderConfig) (*provider
 		return nil, fmt.Errorf("provider %s: %w", c.name(), err)
 	}
 	a.need(p.userClaim)
-	a.knowIssuer(p)
+	a.recordIssuer(p)
 	return p, nil
 }
 
@@ -177,7 +177,8 @@ func (p *provider) provisionClaims(c *ProviderConfig) error {
 		if given[name] {
 			return fmt.Errorf("claim %s is given twice", name)
 		}
-		if given[name] = true; name == "sub" {
+		given[name] = true
+		if name == "sub" {
 			continue
 		}
 		p.paths[name] = from
@@ -194,7 +195,8 @@ func (p *provider) provisionClaims(c *ProviderConfig) error {
 	return nil
 }
 
-// authflowConfig is the one place where a provider's configuration becomes authflow's.
+// authflowConfig turns a provider's configuration into that of package authflow. It is
+// the only place that does.
 func (c *ProviderConfig) authflowConfig(known preset) (authflow.Config, error) {
 	config := authflow.Config{ClientAuth: cmp.Or(c.ClientAuth, known.clientAuth), Profile: c.Profile, Now: time.Now}
 	for _, field := range []struct {

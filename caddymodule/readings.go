@@ -228,9 +228,9 @@ func overlong(p string) (c byte, size int) {
 
 // slashesOf reads what looks like a slash as one, as conversions to another character
 // set do.
-func slashesOf(p string) string { return asSlashes.Replace(p) }
+func slashesOf(p string) string { return slashLookalikes.Replace(p) }
 
-var asSlashes = strings.NewReplacer("\u2044", "/", "\u2215", "/", "\u29f8", "/", "\u2216", `\`, "\u29f5", `\`)
+var slashLookalikes = strings.NewReplacer("\u2044", "/", "\u2215", "/", "\u29f8", "/", "\u2216", `\`, "\u29f5", `\`)
 
 // seen leaves out what cannot be seen, as some file systems do.
 func seen(p string) string {

@@ -110,7 +110,8 @@ func (a *App) provisionStore(ctx caddy.Context, c *SessionConfig, config *sessio
 	if err != nil {
 		return err
 	}
-	if config.State = shared.state; name == "" {
+	config.State = shared.state
+	if name == "" {
 		config.Store = shared.place
 	}
 	return nil
@@ -146,10 +147,10 @@ type evicting interface {
 // firstAnswer is how long a store may take, at the start, to answer once.
 const firstAnswer = 5 * time.Second
 
-// saySilent logs, at the start, which stores do not answer: otherwise a wrong address or
+// warnOfStores logs, at the start, which stores do not answer: otherwise a wrong address or
 // a wrong password would show only when somebody has signed in at the provider. It logs
 // which evict what they must not forget, too. The start does not wait for the answers.
-func (a *App) saySilent() {
+func (a *App) warnOfStores() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for r := range a.replicas {

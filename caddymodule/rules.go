@@ -177,6 +177,21 @@ func (g *Gate) judge(r *http.Request, who *identity) (bool, error) {
 	return len(g.allow) == 0, nil
 }
 
+// lacking are the claims that allow rules ask for and of which somebody has no value at all: their name is misspelled,
+// or a scope that brings them is missing.
+func (g *Gate) lacking(who *identity) []string {
+	var lacks []string
+	for i := range g.allow {
+		for claim := range g.allow[i].claims {
+			if len(who.values(claim, true)) == 0 && !slices.Contains(lacks, claim) {
+				lacks = append(lacks, claim)
+			}
+		}
+	}
+	slices.Sort(lacks)
+	return lacks
+}
+
 // counts reports whether the rule's matcher takes the request: for deny in any
 // of its readings, for allow in all.
 func (r *rule) counts(views []*http.Request, deny bool) (bool, error) {
@@ -195,9 +210,9 @@ func (r *rule) counts(views []*http.Request, deny bool) (bool, error) {
 	return !deny, nil
 }
 
-// fits reports whether an identity is meant. For deny a claim that should be known
-// and is not, or that has no reading, counts as one that fits: a door is not opened
-// by forgetting.
+// fits reports whether a rule is about an identity. For deny, a claim that should be known
+// and is not, or that cannot be read, counts as one that fits: otherwise a deny would do
+// nothing as soon as its claim is missing.
 func (r *rule) fits(who *identity, deny bool) bool {
 	if r.expression != nil {
 		matched, err := r.expression.eval(who, deny)

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"testing"
@@ -203,5 +204,34 @@ func TestExpressionOfSeveralProviders(t *testing.T) {
 	}
 	if other, err := compileExpression(`user == "provider"`, func(string) {}); err != nil || other.ofProvider {
 		t.Errorf("a text is taken for a question: %v", err)
+	}
+}
+
+// TestDeniedNamesWhatIsMissing: the log says which claim of an allow somebody lacks, for a misspelt name or a missing
+// scope; a value that does not fit is no such claim, and no claim's value is logged.
+func TestDeniedNamesWhatIsMissing(t *testing.T) {
+	claims := func(names ...string) rule {
+		r := rule{claims: map[string][]string{}}
+		for _, name := range names {
+			r.claims[name] = []string{"admins"}
+		}
+		return r
+	}
+	for _, tt := range []struct {
+		name  string
+		allow []rule
+		want  string
+	}{
+		{"a misspelt name, and one of no scope", []rule{claims("group", "roles"), claims("group", "groups")}, ", without the claim that allow asks for: group, roles"},
+		{"another value", []rule{claims("groups"), claims("user")}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := &Gate{allow: tt.allow}
+			who := someone(map[string]any{"groups": []any{"staff"}})
+			p := asProblem(g.admit(request(t, http.MethodGet, "/"), *who))
+			if want := fmt.Sprintf("user %q of %s%s", who.user(), who.session.Issuer, tt.want); p.Reason != ReasonDenied || p.Err.Error() != want {
+				t.Errorf("%s: %v, want %s", p.Reason, p.Err, want)
+			}
+		})
 	}
 }

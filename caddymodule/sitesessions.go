@@ -15,7 +15,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/session"
 )
 
-// settings is the one place where session settings become the session package's.
+// settings turns the session settings of a configuration into those of package session,
+// and refuses what could not work. It is the only place that does.
 func (c *SessionConfig) settings() (session.Config, error) {
 	name, err := resolveOptional("cookie_name", c.CookieName)
 	if err != nil {
@@ -116,8 +117,8 @@ func (a *App) sessions(ctx caddy.Context, own *SessionConfig, linger time.Durati
 	return site, nil
 }
 
-// agree holds sites that share a cookie by its domain to one set of terms. Sites at one
-// host are compared by [App.checkHosts].
+// agree refuses sites that share a cookie by its domain and differ in their terms. Sites
+// at one host are compared by [App.checkHosts].
 func (a *App) agree(terms sessionTerms) error {
 	if terms.cookies.Domain == "" {
 		return nil

@@ -160,7 +160,8 @@ func (g *Gate) openStepUp(r *http.Request, v *visit, sealed string) (stepUp, err
 	}
 	age, acr, _ := strings.Cut(string(opened), " ")
 	var needed stepUp
-	if needed.maxAge, err = time.ParseDuration(age); acr != "" {
+	needed.maxAge, err = time.ParseDuration(age)
+	if acr != "" {
 		needed.acr = strings.Fields(acr)
 	}
 	return needed, err

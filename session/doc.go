@@ -20,6 +20,21 @@
 // survive a reload of the configuration: revocations, superseded generations,
 // updates in flight and the cache of opened cookies.
 //
+// What stands where:
+//
+//	the session            session.go, encoding.go, claims.go, wire.go (how it is written)
+//	the cookies            cookie.go (names, attributes), cut.go, sessioncookie.go, attemptcookie.go, lastuse.go
+//	the manager            manager.go, create.go, load.go, end.go, past.go; cache.go (of opened cookies)
+//	  changing a session   update.go, flight.go (work that runs once)
+//	  among processes      turn.go (whose turn it is), successor.go (the new cookie, for who brings the old one)
+//	the newest generation  succession.go, superseded.go (what a restart remembers of it)
+//	what ended             revocation.go, issuers.go, ledger.go (how facts are kept within bounds)
+//	requests under way     watch.go
+//	stores                 store.go, handle.go, cookiestore.go, memory.go, snapshot.go, memoryblobs.go, storeanswers.go
+//	shared by processes    shared.go, feed.go (revocations of the others), settle.go, place.go
+//	what outlives a reload state.go
+//	what is sealed         purposes.go
+//
 // Errors are of three kinds, which a caller must tell apart. There is no session:
 // [ErrNone], [ErrUnreadable], [ErrExpired], [ErrIdle], [ErrRevoked], [ErrSuperseded].
 // Nobody can tell now whether there is one: [ErrUnavailable], on which the caller

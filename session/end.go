@@ -76,3 +76,10 @@ func (m *Manager) EndBrought(ctx context.Context, brought Cookies, scope Scope) 
 		return m.End(ctx, BySession(live))
 	}
 }
+
+// Check tells whether a session that no cookie holds, such as a token of our own, was
+// ended by a revocation: [ErrRevoked]. With [ErrUnavailable] it cannot be told. Its
+// lifetime is the caller's concern.
+func (m *Manager) Check(ctx context.Context, s *Session) error {
+	return m.state.revoked.check(ctx, s, m.now())
+}

@@ -56,7 +56,8 @@ func (f *feed) start() {
 		ctx, cancel := context.WithCancel(context.Background())
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if f.stop = cancel; f.closed {
+		f.stop = cancel
+		if f.closed {
 			cancel()
 		}
 		f.trying = &flight[struct{}]{done: make(chan struct{})}
@@ -68,7 +69,8 @@ func (f *feed) start() {
 func (f *feed) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed = true; f.stop != nil {
+	f.closed = true
+	if f.stop != nil {
 		f.stop()
 	}
 }
@@ -131,7 +133,8 @@ func (f *feed) run(ctx context.Context, first *flight[struct{}]) {
 			attempt.err = err
 			close(attempt.done)
 		}
-		if failed = attempt.err != nil; !failed {
+		failed = attempt.err != nil
+		if !failed {
 			wait = feedPause // it worked until now
 		}
 		select {

@@ -3,27 +3,22 @@ package session
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/gatehouse-auth/gatehouse/internal/seal"
 )
 
 // ErrFull says that a [MemoryStore] has no room for another session.
 var ErrFull = errors.New("session: the memory store is full")
 
 const (
-	memoryLimit  = 256 << 20 // bytes of all records
-	recordCost   = 256       // bytes that a record takes beside its blob
-	memorySecret = 32        // bytes of a handle's secret
+	memoryLimit = 256 << 20 // bytes of all records
+	recordCost  = 256       // bytes that a record takes beside its blob
 )
 
-// MemoryStore keeps sessions in this process. A handle is the session's ID and
-// a secret; the records are sealed with that secret, which only the browser's
-// cookie holds, so that a [MemoryStore.Snapshot] can be kept where others read.
+// MemoryStore keeps sessions in this process, sealed with the secrets of their handles
+// (see [NewHandle]), so that a [MemoryStore.Snapshot] can be kept where others read.
 // Records go when they expire. Beyond 256 MiB a new one is [ErrFull]; those
 // that are there stay.
 type MemoryStore struct {
@@ -66,17 +61,15 @@ func (m *MemoryStore) Len() int {
 func (m *MemoryStore) Save(_ context.Context, r Record, handle []byte) ([]byte, error) {
 	isNew := handle == nil
 	if isNew {
-		handle = make([]byte, memorySecret)
-		rand.Read(handle)
-		handle = append(r.ID[:len(r.ID):len(r.ID)], handle...)
+		handle = NewHandle(r.ID)
 	}
-	id, secret, err := parseHandle(handle)
+	id, secret, err := ParseHandle(handle)
 	if err != nil {
 		return nil, err
 	}
-	blob, err := seal.SealBlob(secret, recordPurpose(id), r.Data)
+	blob, err := SealRecord(id, secret, r.Data)
 	if err != nil {
-		return nil, fmt.Errorf("session: %w", err)
+		return nil, err
 	}
 	if !isNew {
 		if _, err := m.open(handle); err != nil {
@@ -138,7 +131,7 @@ func (m *MemoryStore) Load(_ context.Context, handle []byte) ([]byte, error) {
 
 // open returns the data that a handle leads to.
 func (m *MemoryStore) open(handle []byte) ([]byte, error) {
-	id, secret, err := parseHandle(handle)
+	id, secret, err := ParseHandle(handle)
 	if err != nil {
 		return nil, err
 	}
@@ -148,11 +141,7 @@ func (m *MemoryStore) open(handle []byte) ([]byte, error) {
 	if r == nil || !m.now().Before(r.expires) {
 		return nil, ErrNotFound
 	}
-	data, err := seal.OpenBlob(secret, recordPurpose(id), r.blob)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNotFound, err) // not this handle's record
-	}
-	return data, nil
+	return OpenRecord(id, secret, r.blob)
 }
 
 // Delete implements [Store].
@@ -172,7 +161,7 @@ func (m *MemoryStore) Delete(_ context.Context, handle []byte) error {
 
 // Peek implements [ServerStore].
 func (m *MemoryStore) Peek(_ context.Context, handle []byte) (uint64, time.Time, error) {
-	id, _, err := parseHandle(handle)
+	id, _, err := ParseHandle(handle)
 	if err != nil {
 		return 0, time.Time{}, err
 	}
@@ -187,7 +176,7 @@ func (m *MemoryStore) Peek(_ context.Context, handle []byte) (uint64, time.Time,
 
 // Use implements [ServerStore].
 func (m *MemoryStore) Use(_ context.Context, handle []byte, now time.Time) error {
-	id, _, err := parseHandle(handle)
+	id, _, err := ParseHandle(handle)
 	if err != nil {
 		return err
 	}
@@ -197,19 +186,4 @@ func (m *MemoryStore) Use(_ context.Context, handle []byte, now time.Time) error
 		r.used = latest(r.used, now)
 	}
 	return nil
-}
-
-// parseHandle takes a handle apart.
-func parseHandle(handle []byte) (ID, []byte, error) {
-	var id ID
-	if len(handle) != len(id)+memorySecret {
-		return id, nil, fmt.Errorf("%w: not a handle of the memory store", ErrNotFound)
-	}
-	copy(id[:], handle)
-	return id, handle[len(id):], nil
-}
-
-// recordPurpose binds a blob to its place: two records cannot be swapped.
-func recordPurpose(id ID) seal.Purpose {
-	return seal.Purpose{Kind: recordKind, Scope: id.String()}
 }

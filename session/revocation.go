@@ -188,7 +188,8 @@ func (r *revocations) add(ctx context.Context, rev Revocation, now time.Time) er
 	outlives := known.shared
 	if r.feed != nil && !known.shared {
 		err := r.feed.shared.Revoke(ctx, rev)
-		if outlives = err == nil; outlives {
+		outlives = err == nil
+		if outlives {
 			r.remember(noted{Revocation: rev, shared: true}, now)
 		} else {
 			r.untold.Store(true)
@@ -290,7 +291,8 @@ func (r *revocations) check(ctx context.Context, s *Session, now time.Time) erro
 		signedIn = s.Created
 	}
 	subject, found, ofIssuer := r.entries.get(ofSubject(s.Issuer, s.Subject), now)
-	if floor = latest(floor, ofIssuer); !signedIn.After(floor) || !s.Created.After(floor) {
+	floor = latest(floor, ofIssuer)
+	if !signedIn.After(floor) || !s.Created.After(floor) {
 		// Beyond the bound the oldest revocations became one time: everybody whom they
 		// could have meant, and who signed in before it, does so again.
 		return fmt.Errorf("%w: everybody up to %v", ErrRevoked, floor)

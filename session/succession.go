@@ -138,7 +138,8 @@ func (s *succession) set(id ID, r recent) {
 		delete(s.recent, id)
 		return
 	}
-	if s.recent[id] = r; r.since.IsZero() {
+	s.recent[id] = r
+	if r.since.IsZero() {
 		s.unshown++
 	}
 }

@@ -71,10 +71,14 @@ func welcome(s *stack, out io.Writer) {
 	for _, u := range users {
 		fmt.Fprintf(out, "           %-6s password %-11s groups %s\n", u.Name, u.Password, strings.Join(u.Groups, ", "))
 	}
-	fmt.Fprintf(out, "Try      carol (the gate lets staff and admins in), Deny at the consent page, %s/oauth2/session\n", s.Site)
-	fmt.Fprintf(out, "         curl -i %s/users/me                                     (401, no redirect)\n", s.Site)
-	fmt.Fprintf(out, "         curl -s %s/public/ -H 'X-Forwarded-User: admin' | grep caller   (nobody)\n", s.Site)
-	fmt.Fprintf(out, "         a gate of your own at %s: the provider takes it for the same client, and no other address\n", exampleSite)
+	fmt.Fprintf(out, "Try      carol: she can sign in, and the rules of the site (staff, admins) keep her out\n")
+	fmt.Fprintf(out, "         Deny, where the provider asks whether the site may know who you are\n")
+	fmt.Fprintf(out, "         %s/oauth2/session: who you are, and how to sign out\n", s.Site)
+	fmt.Fprintf(out, "         a script without a session gets 401, and no redirect:\n")
+	fmt.Fprintf(out, "           curl -i %s/users/me\n", s.Site)
+	fmt.Fprintf(out, "         nobody becomes admin by a header, also where no sign-in is needed:\n")
+	fmt.Fprintf(out, "           curl -s %s/public/ -H 'X-Forwarded-User: admin' | grep caller\n", s.Site)
+	fmt.Fprintf(out, "Next     run Caddyfile.example in another terminal: this provider also knows %s as its client\n", exampleSite)
 	fmt.Fprintf(out, "Log      %s  (gone with the demo)\n", s.logFile())
 	fmt.Fprintf(out, "Stop     with Ctrl-C\n")
 }

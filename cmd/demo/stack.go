@@ -62,7 +62,7 @@ func (s *stack) start(p ports) error {
 	s.Site = fmt.Sprintf("http://localhost:%d", p.gate)
 	providerListener, err := listen(p.provider)
 	if err != nil {
-		return fmt.Errorf("provider: %w", err)
+		return fmt.Errorf("provider: %w (-provider-port chooses another port)", err)
 	}
 	s.Issuer = "http://" + providerListener.Addr().String()
 	gate := &client{id: "demo", secret: "demo-secret", site: s.Site}
@@ -74,7 +74,7 @@ func (s *stack) start(p ports) error {
 
 	applicationListener, err := listen(p.application)
 	if err != nil {
-		return fmt.Errorf("application: %w", err)
+		return fmt.Errorf("application: %w (-application-port chooses another port)", err)
 	}
 	s.Upstream = applicationListener.Addr().String()
 	s.serve(applicationListener, newApplication())
@@ -137,7 +137,7 @@ func load(text string) error {
 		slog.Warn("Caddyfile", "warning", warning.String())
 	}
 	if err := caddy.Load(config, true); err != nil {
-		return fmt.Errorf("start the gate: %w", err)
+		return fmt.Errorf("start the gate: %w (-port chooses another port, if this one is taken)", err)
 	}
 	return nil
 }

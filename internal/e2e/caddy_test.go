@@ -289,12 +289,7 @@ func freePort(t *testing.T) string {
 
 // eventually tries until something holds or the time is over.
 func eventually(limit time.Duration, holds func() bool) bool {
-	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if holds() {
-			return true
-		}
-	}
-	return false
+	return testop.Eventually(limit, holds)
 }
 
 // goroutines is how many goroutines the process has.

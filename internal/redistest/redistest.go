@@ -17,6 +17,9 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testop"
 )
 
+// patience is how long a server may take to be there.
+const patience = 30 * time.Second
+
 // Server is one redis-server, or sentinel, of a test.
 type Server struct {
 	Addr string // host:port
@@ -88,7 +91,7 @@ func StartCluster(t testing.TB) []*Server {
 		t.Fatalf("creating a cluster: %v\n%s", err, out)
 	}
 	for _, node := range nodes {
-		if !eventually(func() bool { return strings.Contains(node.CLI("cluster", "info"), "cluster_state:ok") }) {
+		if !testop.Eventually(patience, func() bool { return strings.Contains(node.CLI("cluster", "info"), "cluster_state:ok") }) {
 			t.Fatalf("the cluster does not come up: %s", node.CLI("cluster", "info"))
 		}
 	}
@@ -120,7 +123,7 @@ func (s *Server) run() {
 		_ = cmd.Wait()
 		close(done)
 	}()
-	if !eventually(s.answers) {
+	if !testop.Eventually(patience, s.answers) {
 		text, _ := os.ReadFile(filepath.Join(s.Dir, "log"))
 		s.t.Fatalf("redis-server does not answer:\n%s", text)
 	}
@@ -175,15 +178,4 @@ func (s *Server) Forget() {
 	if err := os.RemoveAll(filepath.Join(s.Dir, "appendonlydir")); err != nil {
 		s.t.Fatal(err)
 	}
-}
-
-// eventually tries until something holds, for half a minute.
-func eventually(holds func() bool) bool {
-	for range 1500 {
-		if holds() {
-			return true
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	return false
 }

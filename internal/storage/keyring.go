@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -125,7 +126,7 @@ func (k *KeyRing) reread(ctx context.Context, age time.Duration) (*seal.Ring, er
 	next, err := k.read(ctx, now)
 	k.failed, k.tried = err, now
 	if err != nil {
-		k.logger.Error("the keys that seal cookies cannot be read", zap.Error(err))
+		k.logger.Error("the keys that seal cookies cannot be read", zap.Error(err), storageField(k.storage))
 		if current != nil {
 			return current.ring, nil
 		}
@@ -243,3 +244,11 @@ func (k *KeyRing) Rotate(ctx context.Context) (string, error) {
 
 // Interface guard.
 var _ session.Keys = (*KeyRing)(nil)
+
+// storageField says in a log line where a storage is, if it has a text for that: the others could show a password.
+func storageField(storage certmagic.Storage) zap.Field {
+	if text, is := storage.(fmt.Stringer); is {
+		return zap.Stringer("storage", text)
+	}
+	return zap.Skip()
+}

@@ -66,7 +66,8 @@ func (m *MemoryStore) restore(ctx context.Context) error {
 		m.ready.Store(true)
 		return nil
 	}
-	if m.failed, m.tried = err, now; err != nil {
+	m.failed, m.tried = err, now
+	if err != nil {
 		m.logger.Error("the sessions of the last process cannot be read; another attempt follows", zap.Error(err))
 		return err
 	}

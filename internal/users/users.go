@@ -188,7 +188,8 @@ func (l *List) Verify(name, password string) *User {
 // comparedWith returns whose hash a password is compared with: that of the name's user,
 // or, if the name is not known, of another one. It is nil if there are no users.
 func (l *List) comparedWith(name string) (user *User, known bool) {
-	if user = l.byName[name]; user != nil {
+	user = l.byName[name]
+	if user != nil {
 		return user, true
 	}
 	if len(l.all) == 0 {

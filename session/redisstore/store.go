@@ -12,14 +12,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/gatehouse-auth/gatehouse/internal/seal"
 	"github.com/gatehouse-auth/gatehouse/session"
 )
-
-// secretBytes is the length of a handle's secret. A handle is the session's ID
-// and that secret. The record is sealed with it, and holds its hash alone, so
-// that whoever reads Redis opens no session.
-const secretBytes = 32
 
 // The answers of the scripts.
 const (
@@ -61,7 +55,8 @@ const deleteScript = `
 if redis.call('HGET', KEYS[1], 'secret') == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 0`
 
-// handle is a browser's handle, taken apart.
+// handle is a handle of [session.NewHandle], taken apart. The record is sealed with its
+// secret, and holds the hash of that alone.
 type handle struct {
 	id     session.ID
 	secret []byte
@@ -69,20 +64,12 @@ type handle struct {
 }
 
 func parseHandle(raw []byte) (handle, error) {
-	var h handle
-	if len(raw) != len(h.id)+secretBytes {
-		return h, fmt.Errorf("%w: not a handle of this store", session.ErrNotFound)
+	id, secret, err := session.ParseHandle(raw)
+	if err != nil {
+		return handle{}, err
 	}
-	copy(h.id[:], raw)
-	h.secret = raw[len(h.id):]
-	sum := sha256.Sum256(h.secret)
-	h.hash = string(sum[:])
-	return h, nil
-}
-
-// purpose binds a blob to its place: two records cannot be swapped.
-func (h handle) purpose() seal.Purpose {
-	return seal.Purpose{Kind: "session record", Scope: h.id.String()}
+	hash := sha256.Sum256(secret)
+	return handle{id, secret, string(hash[:])}, nil
 }
 
 func (s *Store) record(id session.ID) string { return s.key("s", id.String()) }
@@ -92,9 +79,7 @@ func (s *Store) Save(ctx context.Context, r session.Record, raw []byte) ([]byte,
 	isNew := "0"
 	if raw == nil {
 		isNew = "1"
-		raw = make([]byte, secretBytes)
-		rand.Read(raw)
-		raw = append(r.ID[:len(r.ID):len(r.ID)], raw...)
+		raw = session.NewHandle(r.ID)
 	}
 	h, err := parseHandle(raw)
 	if err != nil {
@@ -103,7 +88,7 @@ func (s *Store) Save(ctx context.Context, r session.Record, raw []byte) ([]byte,
 	if h.id != r.ID {
 		return nil, fmt.Errorf("%w: the handle is of another session", session.ErrNotFound)
 	}
-	blob, err := seal.SealBlob(h.secret, h.purpose(), r.Data)
+	blob, err := session.SealRecord(h.id, h.secret, r.Data)
 	if err != nil {
 		return nil, fmt.Errorf("redisstore: %w", err)
 	}
@@ -153,11 +138,7 @@ func (s *Store) Load(ctx context.Context, raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := seal.OpenBlob(h.secret, h.purpose(), []byte(found[0]))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", session.ErrNotFound, err)
-	}
-	return data, nil
+	return session.OpenRecord(h.id, h.secret, []byte(found[0]))
 }
 
 // Delete implements [session.Store].

@@ -383,11 +383,8 @@ func TestConfig(t *testing.T) {
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for range 6000 { // a sentinel that has lost its stride for lack of a processor waits for half a minute (TILT)
-		if holds() {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
+	// A sentinel that has lost its stride for lack of a processor waits for half a minute (TILT).
+	if !testop.Eventually(2*time.Minute, holds) {
+		t.Fatalf("never: %s", what)
 	}
-	t.Fatalf("never: %s", what)
 }
