@@ -392,7 +392,7 @@ var mayImport = map[string][]string{
 	"internal/soak":      {"caddymodule", "internal/redistest", "internal/testop", "github.com/caddyserver/"},
 	"internal/users":     {"session", "internal/follow", "github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth", "go.uber.org/zap"},
 	"internal/testop":    {"github.com/go-jose/go-jose/v4"},
-	"caddymodule":        {"authflow", "session", "session/redisstore", "internal/follow", "internal/guard", "internal/seal", "internal/secret", "internal/storage", "internal/users", "caddymodule/pages", "github.com/caddyserver/", "go.uber.org/zap", "github.com/prometheus/client_golang/", "cel.dev/cel-go/", "github.com/dustin/go-humanize", "golang.org/x/net/", "golang.org/x/text/"},
+	"caddymodule":        {"authflow", "session", "session/redisstore", "internal/follow", "internal/guard", "internal/seal", "internal/secret", "internal/storage", "internal/users", "caddymodule/pages", "github.com/caddyserver/", "go.uber.org/zap", "github.com/prometheus/client_golang/", "cel.dev/cel-go/", "github.com/dustin/go-humanize", "go.opentelemetry.io/", "golang.org/x/net/", "golang.org/x/text/"},
 	"caddymodule/pages":  {},
 	"bench":              {"caddymodule", "session", "internal/seal", "internal/testop", "github.com/caddyserver/"},
 	"cmd/gatehouse":      {"caddymodule", "github.com/caddyserver/"},

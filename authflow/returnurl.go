@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"path"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -35,6 +36,8 @@ type ReturnPolicy struct {
 	// Origin is this site, as scheme://host[:port].
 	Origin string
 	// Allowed are further origins, compared whole: no suffix, no other port.
+	// https://*.example.com stands for every host below example.com, at any depth,
+	// with its port (443 if it names none); there is no such thing for http.
 	Allowed []string
 	// BasePath is where our endpoints are; "" means that there are none.
 	BasePath string
@@ -174,15 +177,39 @@ func (p ReturnPolicy) onSite(raw string) (string, error) {
 	return reference, nil
 }
 
+// Allows reports whether origin, as scheme://host[:port], is this site or one of
+// the allowed ones.
+func (p ReturnPolicy) Allows(origin string) bool {
+	o, rest, ok := cutOrigin(origin)
+	return ok && rest == "/" && p.allows(o)
+}
+
 // allows compares whole origins: neither `.example.com` as a suffix nor a port
 // left out can let another host in.
 func (p ReturnPolicy) allows(origin string) bool {
 	for _, allowed := range append([]string{p.Origin}, p.Allowed...) {
-		if o, rest, ok := cutOrigin(allowed); ok && rest == "/" && o == origin {
+		if o, rest, ok := cutOrigin(allowed); ok && rest == "/" && o == origin || isBelow(origin, allowed) {
 			return true
 		}
 	}
 	return false
+}
+
+// isBelow reports whether an origin is one of those that https://*.example.com
+// stands for: the same port, and a host of whole labels in front of the domain
+// (SEC-42).
+func isBelow(origin, pattern string) bool {
+	domain, found := strings.CutPrefix(pattern, "https://*.")
+	if !found {
+		return false
+	}
+	domain, rest, ok := cutOrigin("https://" + domain)
+	if !ok || rest != "/" {
+		return false
+	}
+	labels, found := strings.CutSuffix(origin, "."+strings.TrimPrefix(domain, "https://"))
+	labels, secure := strings.CutPrefix(labels, "https://")
+	return found && secure && !slices.Contains(strings.Split(labels, "."), "")
 }
 
 // isEndpoint reports whether path, as it stands or without its dot segments, lies

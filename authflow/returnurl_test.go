@@ -330,6 +330,131 @@ func TestOwnTarget(t *testing.T) {
 	}
 }
 
+// https://*.example.com stands for the hosts below it, and for nothing else that ends or begins alike (SEC-42, SEC-43).
+func TestReturnBelowADomain(t *testing.T) {
+	below := authflow.ReturnPolicy{
+		Origin: "https://auth.example.com", BasePath: "/oauth2",
+		Allowed: []string{"https://*.example.com", "https://*.Example.NET:8443", "http://*.example.org", "https://*.", "https://*", "https://*.*.example.edu"},
+	}
+	for _, test := range []struct {
+		name, raw string
+		want      error
+	}{
+		{"a host", "https://app.example.com/a?b#c", nil},
+		{"a host with its default port", "https://app.example.com:443/", nil},
+		{"a host below a host", "https://a.b.example.com/", nil},
+		{"in capitals", "HTTPS://APP.EXAMPLE.COM/", nil},
+		{"a port that is named", "https://app.example.net:8443/", nil},
+		{"this site itself", "https://auth.example.com/", nil},
+		{"the domain itself", "https://example.com/", authflow.ErrReturnElsewhere},
+		{"no dot in front", "https://evilexample.com/", authflow.ErrReturnElsewhere},
+		{"an empty label", "https://.example.com/", authflow.ErrReturnElsewhere},
+		{"an empty label within", "https://a..example.com/", authflow.ErrReturnElsewhere},
+		{"an empty label first", "https://.a.example.com/", authflow.ErrReturnElsewhere},
+		{"a trailing dot", "https://app.example.com./", authflow.ErrReturnElsewhere},
+		{"the domain in front", "https://app.example.com.evil.example/", authflow.ErrReturnElsewhere},
+		{"the domain as a user", "https://app.example.com@evil.example/", authflow.ErrReturnElsewhere},
+		{"a user", "https://evil.example@app.example.com/", authflow.ErrReturnElsewhere},
+		{"another host before a backslash", `https://evil.example\.example.com/`, authflow.ErrReturnElsewhere},
+		{"another host before a slash", "https://evil.example/.example.com", authflow.ErrReturnElsewhere},
+		{"another host before an encoded slash", "https://evil.example%2f.example.com/", authflow.ErrReturnElsewhere},
+		{"another host before a question mark", "https://evil.example?.example.com", authflow.ErrReturnElsewhere},
+		{"another host before a number sign", "https://evil.example#.example.com", authflow.ErrReturnElsewhere},
+		{"another host before a port", "https://evil.example:443.example.com/", authflow.ErrReturnElsewhere},
+		{"another host before a colon", "https://evil.example:.example.com/", authflow.ErrReturnElsewhere},
+		{"an address in brackets", "https://[::1].example.com/", authflow.ErrReturnElsewhere},
+		{"a tab", "https://evil.example\t.example.com/", authflow.ErrReturnMalformed},
+		{"a dot of another script", "https://evil.example\u3002example.com/", authflow.ErrReturnElsewhere},
+		{"letters of another script", "https://\uff41pp.example.com/", authflow.ErrReturnElsewhere},
+		{"a star", "https://*.example.com/", authflow.ErrReturnElsewhere},
+		{"http", "http://app.example.com/", authflow.ErrReturnElsewhere},
+		{"http, on the other's port", "http://app.example.com:443/", authflow.ErrReturnElsewhere},
+		{"another port", "https://app.example.com:8443/", authflow.ErrReturnElsewhere},
+		{"no port where one is named", "https://app.example.net/", authflow.ErrReturnElsewhere},
+		{"nothing stands for hosts of http", "http://app.example.org/", authflow.ErrReturnElsewhere},
+		{"nor for https, if http is written", "https://app.example.org/", authflow.ErrReturnElsewhere},
+		{"nothing stands for every host", "https://app.example/", authflow.ErrReturnElsewhere},
+		{"two stars are none", "https://a.b.example.edu/", authflow.ErrReturnElsewhere},
+		{"one slash", "https:/app.example.com/", authflow.ErrReturnElsewhere},
+		{"no scheme", "//app.example.com/", authflow.ErrReturnElsewhere},
+		{"an endpoint of ours at another host", "https://app.example.com/oauth2/logout", authflow.ErrReturnEndpoint},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := below.FromOutside(test.raw)
+			if !errors.Is(err, test.want) {
+				t.Fatalf("%q: %v, want %v", test.raw, err, test.want)
+			}
+			if _, emitted := below.Emit(test.raw); (emitted == nil) != (test.want == nil) {
+				t.Errorf("it is emitted: %v", emitted)
+			}
+			if origin, _ := browse(below.Origin, got); err == nil && !below.Allows(origin) {
+				t.Errorf("%q leads to %s", got, origin)
+			}
+		})
+	}
+	for origin, allowed := range map[string]bool{
+		"https://app.example.com": true, "https://auth.example.com": true, "https://app.example.com/": true, "https://app.example.com/a": false,
+		"https://app.example.com?": false, "app.example.com": false, "": false, "null": false, "https://": false, "https://evil.example": false,
+	} {
+		if below.Allows(origin) != allowed {
+			t.Errorf("%q is allowed: %v", origin, !allowed)
+		}
+	}
+}
+
+// All of the corpus, and what is put together of its pieces, stays below the domain, decoded on the way or not.
+func TestHostileReturnsBelowADomain(t *testing.T) {
+	below := authflow.ReturnPolicy{Origin: site.Origin, Allowed: []string{"https://*.example.com"}, BasePath: site.BasePath}
+	stays := func(raw string) bool {
+		origin, _ := browse(site.Origin, raw)
+		host, secure := strings.CutPrefix(origin, "https://")
+		return secure && strings.HasSuffix(host, ".example.com") && strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-._") == ""
+	}
+	accepted := 0
+	try := func(raw string) {
+		got, err := below.FromOutside(raw)
+		if emitted, err := below.Emit(raw); err == nil && !stays(emitted) {
+			t.Errorf("%q is emitted, and leaves the domain", raw)
+		}
+		if err != nil {
+			return
+		}
+		accepted++
+		once := unescape(got)
+		for _, form := range []string{got, once, unescape(once)} {
+			if !stays(form) {
+				t.Errorf("%q leaves the domain as %q", raw, form)
+			}
+		}
+	}
+	for _, payload := range payloads(t) {
+		for _, form := range payload.forms {
+			try(form)
+		}
+	}
+	for i, raw := range hostile.ReturnURLs(site.Origin) {
+		if i%7 == 1 {
+			try(raw)
+		}
+	}
+	pieces := []string{
+		"evil.example", ".example.com", "example.com", "a.", ".", "/", `\`, "%2f", "%5c", "%2e", "@", "%40", ":", ":443", "?", "#", "%3f", "%23",
+		"[", "]", "*", "\t", "%09", " ", "\u3002", "%00", ";", ",", "//", "oauth2",
+	}
+	for _, start := range []string{"https://", "https:", "//"} {
+		for _, a := range pieces {
+			for _, b := range pieces {
+				for _, c := range pieces {
+					try(start + a + b + c)
+				}
+			}
+		}
+	}
+	if accepted < 100 {
+		t.Errorf("only %d were accepted: the pieces show nothing", accepted)
+	}
+}
+
 // A value that was right when it was kept is not when the site has changed.
 func TestEmitChecksAgain(t *testing.T) {
 	const stored = "https://other.example.com/a"

@@ -56,6 +56,7 @@ var providerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 //		headers           forwarded|remote|off
 //		header            <Name> <claim>
 //		forward           access_token|id_token|assertion [<Header>]
+//		answer_tokens
 //		private_responses on|off
 //		streams       cut|keep
 //		preserve_post [<size>]
@@ -200,6 +201,7 @@ func gateWords(h httpcaddyfile.Helper, g *GateConfig) vocabulary {
 		"headers":           oneOf(&g.Headers, "forwarded", "remote", "off"),
 		"header":            {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseHeader(d, g) }},
 		"forward":           {repeat: true, parse: func(d *caddyfile.Dispenser) error { return parseForward(d, g) }},
+		"answer_tokens":     flag(&g.AnswerTokens),
 		"private_responses": oneOf(&g.PrivateResponses, "on", "off"),
 		"streams":           oneOf(&g.Streams, "cut", "keep"),
 		"preserve_post":     {parse: func(d *caddyfile.Dispenser) error { return parsePreservePost(d, g) }},

@@ -36,6 +36,7 @@ func (a *App) acquireClient(c *NetworkConfig, written []byte, config authflow.Co
 	digest := sha256.Sum256(encoded)
 	key := string(digest[:])
 	client, _, err := clientPool.LoadOrNew(key, func() (caddy.Destructor, error) {
+		config.Transport = traced(config.Transport)
 		client, err := authflow.New(config)
 		return pooledClient{client}, err
 	})

@@ -320,7 +320,9 @@ type GateConfig struct {
 	// that the request says. Default: scheme and host of the request.
 	PublicURL string `json:"public_url,omitempty"`
 
-	// Further origins that a return URL may lead to. Default: this site.
+	// Further origins that a return URL may lead to, and that another proxy may ask
+	// about where public_url is another. https://*.example.com stands for all hosts
+	// below that domain. Default: this site.
 	ReturnTo []string `json:"return_to,omitempty"`
 
 	// Where a browser goes when it has signed out. Default: a page of ours.
@@ -371,6 +373,10 @@ type GateConfig struct {
 
 	// Tokens that the upstream gets, on requests that need a sign-in. Default: none.
 	Forward []ForwardConfig `json:"forward,omitempty"`
+
+	// Answer only proxies that ask, at the endpoint `auth`, and tell them the tokens of
+	// Forward. Browsers must not reach such a site.
+	AnswerTokens bool `json:"answer_tokens,omitempty"`
 
 	// Whether answers to somebody signed in are made private to their browser:
 	// "on" or "off". Default: on.

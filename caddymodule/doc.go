@@ -35,7 +35,7 @@
 //	  signing in           login.go, attempt.go, callback.go, initiate.go, loginloop.go
 //	  who am I             currentuser.go (session, userinfo)
 //	  signing out          logout.go, backchannel.go, frontchannel.go
-//	  for other proxies    forwardauth.go, forwardauthallowed.go
+//	  for other proxies    forwardauth.go, forwardauthallowed.go, askedhost.go, answertokens.go
 //	  keys and metadata    jwks.go, resource.go
 //	access tokens          bearerissuer.go, challenge.go, tokenstreams.go
 //	for later handlers     matcher.go
@@ -44,5 +44,5 @@
 //	what is sealed         purposes.go
 //	administration         adminapi.go, keyscommand.go, endsessions.go
 //	what outlives a reload durable.go
-//	metrics                metrics.go
+//	metrics and traces     metrics.go, tracing.go
 package caddymodule

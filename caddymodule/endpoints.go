@@ -30,6 +30,9 @@ func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, n
 	if err := v.checkHost(r); err != nil && name != "ping" {
 		return g.fail(w, r, v, err)
 	}
+	if g.AnswerTokens && !isForProxies(name) {
+		return notFound(w)
+	}
 	if below, asked := strings.CutPrefix(name, "auth/"); asked {
 		if query := originalURL(r).RawQuery; query != "" {
 			below += "?" + query
@@ -77,8 +80,7 @@ func (g *Gate) serveEndpoint(w http.ResponseWriter, r *http.Request, v *visit, n
 		_, err := w.Write([]byte("ok\n"))
 		return err
 	}
-	http.Error(w, "no such endpoint", http.StatusNotFound)
-	return nil
+	return notFound(w)
 }
 
 // redirect sends the browser on, as GET whatever brought it here (RFC 9700 4.12).

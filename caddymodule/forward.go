@@ -67,6 +67,9 @@ func (g *Gate) provisionForward(caddy.Context) error {
 			g.app.needToken(p, config.Token)
 		}
 	}
+	if g.AnswerTokens && len(g.forwards) == 0 {
+		return errors.New("answer_tokens: there is no forward, so no token to answer with")
+	}
 	if len(g.forwards) > 0 {
 		proof := newNameSet([]string{"DPoP"})
 		g.own, g.names = g.own.union(proof), g.names.union(proof)

@@ -32,6 +32,12 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 		return g.fail(w, r, v, cannotJudge(err))
 	}
 	gates := append([]*Gate{g}, behind...)
+	if err = g.mayAsk(r); err == nil {
+		v.elsewhere, err = v.askedSite(r)
+	}
+	if err != nil {
+		return g.fail(w, r, v, cannotJudge(err))
+	}
 	asked, err := askedAbout(w, r, v, below, gates)
 	if err != nil {
 		return g.fail(w, r, v, err)
@@ -43,6 +49,9 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 	var pass caddyhttp.Handler = caddyhttp.HandlerFunc(func(w http.ResponseWriter, asked *http.Request) error {
 		w.Header().Del(loginHeader)
 		for _, gate := range gates {
+			for _, name := range gate.answers(v) {
+				w.Header()[name] = []string{strings.Join(asked.Header[name], "")}
+			}
 			for _, header := range gate.identityHeaders {
 				// Those that nobody has are said to be empty: a proxy that only adds what it is told would leave the visitor's own.
 				w.Header()[header.Name] = []string{strings.Join(asked.Header[header.Name], "")}
@@ -51,16 +60,17 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 		w.WriteHeader(http.StatusOK)
 		return nil
 	})
+	elsewhere := v.elsewhere != (origin{})
 	switch name, ours := g.endpoint(asked); {
-	case ours && isPlain(asked.URL) && g.hasEndpoint(name):
+	case ours && isPlain(asked.URL) && g.hasEndpoint(name) && !elsewhere:
 		return pass.ServeHTTP(w, r) // our endpoints are for everybody; r has no identity
-	case ours && !isPlain(asked.URL): // something else to a server that resolves /oauth2/../x
+	case ours && (!isPlain(asked.URL) || elsewhere): // something else to a server that resolves /oauth2/../x, or at another host
 		return g.fail(w, r, v, cannotJudge(fmt.Errorf("%.64q may be an endpoint of the gate or not", asked.RequestURI)))
 	}
 	v.asked = true
 	v.answersOnly = v.answersOnly || below != "" || r.URL.Query().Get("login") != "redirect"
 	pass = g.narrow(v, wanted, pass)
-	w.Header().Set(loginHeader, v.loginURL(v.policy().OwnTarget(asked.RequestURI)))
+	w.Header().Set(loginHeader, v.loginURL(v.returnTarget(asked)))
 	for _, gate := range slices.Backward(behind) {
 		next := pass
 		pass = caddyhttp.HandlerFunc(func(w http.ResponseWriter, asked *http.Request) error { return gate.ServeHTTP(w, asked, next) })
@@ -99,7 +109,7 @@ func askedAbout(w http.ResponseWriter, r *http.Request, v *visit, below string, 
 	}
 	asked := r.WithContext(r.Context())
 	asked.Header, asked.Body, asked.ContentLength = r.Header.Clone(), http.NoBody, 0
-	asked.Host = v.origin.host
+	asked.Host = v.site().host
 	asked.RequestURI = told.target
 	if told.target == "" {
 		asked.RequestURI = "/"

@@ -80,6 +80,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		if name, ours := g.endpoint(r); ours {
 			return g.serveEndpoint(w, r, v, name)
 		}
+		if g.AnswerTokens {
+			return notFound(w)
+		}
 		if r, err = g.returnedForm(w, r, v); err != nil {
 			return g.fail(w, r, v, err)
 		}
@@ -247,7 +250,7 @@ func (g *Gate) openSession(r *http.Request, v *visit) (*provider, error) {
 
 // checkSession answers who is calling by a session that says all that is needed.
 func (g *Gate) checkSession(r *http.Request, v *visit, p *provider, needed stepUp) (identity, error) {
-	if err := g.crossOrigin(r, v.origin); err != nil {
+	if err := g.crossOrigin(r, v.site()); err != nil {
 		return identity{}, err
 	}
 	s := v.live.Session()
@@ -353,13 +356,17 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, v *visit, err erro
 		}
 		providers = []*provider{p}
 	}
-	target := v.policy().OwnTarget(originalTarget(r))
+	target := v.returnTarget(r)
 	if g.cookies.SameSite == http.SameSiteStrictMode && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
 		// The browser keeps a strict cookie out of what another site begins; a
 		// navigation of our own shows whether it has one.
 		return g.continuePage(w, v, http.StatusUnauthorized, target)
 	}
-	return g.login(w, r, v, loginOptions{returnTo: target, providers: providers})
+	options := loginOptions{returnTo: target, providers: providers}
+	if v.elsewhere != (origin{}) {
+		return g.loginElsewhere(w, r, v, options)
+	}
+	return g.login(w, r, v, options)
 }
 
 // isNavigation judges the request as the browser sent it, not as a rewrite left it.

@@ -289,10 +289,11 @@ func (g *Gate) provisionOrigins(caddy.Context) error {
 	for _, list := range []struct {
 		word   string
 		values []string
+		check  func(text string, o origin) error
 		add    func(origin)
 	}{
-		{"trusted_origins", g.TrustedOrigins, func(o origin) { g.trusted[o.String()] = struct{}{} }},
-		{"return_to", g.ReturnTo, func(o origin) { g.returnTo = append(g.returnTo, o.String()) }},
+		{"trusted_origins", g.TrustedOrigins, checkExact, func(o origin) { g.trusted[o.String()] = struct{}{} }},
+		{"return_to", g.ReturnTo, checkReturnTo, func(o origin) { g.returnTo = append(g.returnTo, o.String()) }},
 	} {
 		for _, raw := range list.values {
 			text, err := resolve(list.word, raw)
@@ -303,8 +304,8 @@ func (g *Gate) provisionOrigins(caddy.Context) error {
 			if !valid {
 				return fmt.Errorf("%s: %q is no origin: write https://host", list.word, text)
 			}
-			if strings.Contains(text, "*") {
-				return fmt.Errorf("%s: %q: origins are compared exactly, and none stands for several; write each", list.word, text)
+			if err := list.check(text, o); err != nil {
+				return err
 			}
 			list.add(o)
 		}
@@ -321,6 +322,14 @@ func (g *Gate) provisionOrigins(caddy.Context) error {
 		if !strings.HasPrefix(g.basePath, "/") || strings.ContainsAny(g.basePath, "?#%\\;{}* ") || strings.Contains(g.basePath, "//") {
 			return fmt.Errorf("base_path: %q is no plain path; write one such as /oauth2", g.BasePath)
 		}
+	}
+	return nil
+}
+
+// checkExact holds that an origin of trusted_origins is one and no other.
+func checkExact(text string, o origin) error {
+	if strings.Contains(o.host, "*") {
+		return fmt.Errorf("trusted_origins: %q: origins are compared exactly, and none stands for several; write each", text)
 	}
 	return nil
 }

@@ -182,7 +182,7 @@ func (g *Gate) errorPage(w http.ResponseWriter, r *http.Request, v *visit, statu
 	// A POST of another site brings people here too: form_post, OIDC Core 4.
 	person := r.Method == http.MethodGet || ours && (isCallback(name) || name == "login")
 	if !ours {
-		again = v.policy().OwnTarget(originalTarget(r))
+		again = v.returnTarget(r)
 		retry = again
 	} else if name == "callback" && r.Method == http.MethodGet && e.Reason == ReasonStoreUnavailable {
 		retry = originalTarget(r) // the attempt is there still
@@ -199,7 +199,9 @@ func (g *Gate) errorPage(w http.ResponseWriter, r *http.Request, v *visit, statu
 			p.User = who.session.Subject
 		}
 		p.Another = v.anotherURL(again)
-		p.SignOut = v.endpoint("logout")
+		if v.elsewhere == (origin{}) { // whose pages cannot send the form
+			p.SignOut = v.endpoint("logout")
+		}
 	case e.Kind == authflow.Unavailable && person:
 		p.Retry = retry
 	case e.Kind != authflow.Internal && person:

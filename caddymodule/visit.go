@@ -33,6 +33,7 @@ type visit struct {
 	// Who wants to know.
 	asked       bool     // another proxy asks about a request, and has its body
 	askedURL    []string // the X-Original-Url that it may have sent
+	elsewhere   origin   // of that request, where it is another host than ours; zero: it is ours
 	answersOnly bool     // who asks can do nothing with a redirect
 
 	// The session, once somebody has asked for it.
@@ -111,6 +112,7 @@ func (g *Gate) conflict(v *visit) error {
 		{"errors", g.Errors != "" && g.passErrors != outer.passErrors},
 		{"return_to", len(g.ReturnTo) > 0 && !slices.Equal(g.returnTo, outer.returnTo)},
 		{"post_logout", g.PostLogout != "" && g.postLogout != outer.postLogout},
+		{"answer_tokens", g.AnswerTokens && !outer.AnswerTokens},
 		{"private_responses", g.PrivateResponses != "" && (g.PrivateResponses == "off") != (outer.PrivateResponses == "off")},
 		{"preserve_post", g.PreservePost != 0 && g.PreservePost != outer.PreservePost},
 		{"streams", g.Streams != "" && (g.Streams == "keep") != (outer.Streams == "keep")},
@@ -276,8 +278,12 @@ func (v *visit) loginURL(returnTo string, more ...string) string {
 	for i := 0; i+1 < len(more); i += 2 {
 		query.Set(more[i], more[i+1])
 	}
-	if len(query) == 0 {
-		return v.endpoint("login")
+	login := v.endpoint("login")
+	if v.elsewhere != (origin{}) {
+		login = v.origin.String() + login
 	}
-	return v.endpoint("login") + "?" + query.Encode()
+	if len(query) == 0 {
+		return login
+	}
+	return login + "?" + query.Encode()
 }
