@@ -58,10 +58,6 @@ func (p ReturnPolicy) FromOutside(raw string) (string, error) {
 		return "", err
 	}
 	before, _, _ := cutPath(reference)
-	if reference != raw && strings.Contains(before, "@") {
-		// https://app.example.com%2f@evil.example, decoded by somebody.
-		return "", fmt.Errorf("%w: @ in an absolute URL", ErrReturnElsewhere)
-	}
 	for decoded := range decodings(reference) {
 		if i := strings.IndexFunc(decoded, unicode.IsControl); i >= 0 {
 			return "", fmt.Errorf("%w: a control character", ErrReturnMalformed)

@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"golang.org/x/net/publicsuffix"
+
+	"github.com/gatehouse-auth/gatehouse/authflow"
 )
 
 // One gate can answer for many hosts: people sign in at its own (public_url), and it is
@@ -27,7 +29,8 @@ func checkReturnTo(text string, o origin) error {
 	if o.scheme != "https" {
 		return fmt.Errorf("return_to: %q: a star stands for hosts of https alone; over http name each", text)
 	}
-	if suffix, _ := publicsuffix.PublicSuffix(domain); suffix == domain {
+	// Asked of a host below, since some suffixes are a star themselves (*.ck).
+	if suffix, _ := publicsuffix.PublicSuffix("a." + domain); len(suffix) >= len(domain) {
 		return fmt.Errorf("return_to: %q: %s is a public suffix, below which anybody can have a host", text, domain)
 	}
 	return nil
@@ -53,7 +56,7 @@ func (v *visit) askedSite(r *http.Request) (origin, error) {
 	asked, valid := makeOrigin(scheme, host)
 	if original, err := agreed(http.Header{"X-Original-Url": v.askedURL}, []string{"X-Original-Url"}); err != nil {
 		return origin{}, err
-	} else if scheme, rest, absolute := strings.Cut(original, "://"); absolute {
+	} else if scheme, rest, absolute := strings.Cut(original, "://"); absolute && original[0] != '/' {
 		host, _, _ := strings.Cut(rest, "/")
 		whole, isOrigin := makeOrigin(strings.ToLower(scheme), host)
 		if told && whole.host != asked.host {
@@ -75,10 +78,21 @@ func (v *visit) site() origin {
 	return v.origin
 }
 
-// returnTarget is where a browser comes back to after a sign-in: what it asked for.
+// cookiesReach reports whether a session of the gate's own host is brought to another: if
+// it is not, a sign-in would lead back to where nobody is signed in, again and again (P10).
+func (v *visit) cookiesReach(o origin) bool {
+	cookies := v.gate.cookies
+	if v.origin.scheme == "https" && o.scheme != "https" {
+		return false
+	}
+	return o.hostname() == v.origin.hostname() || cookies.Domain != "" && cookies.Covers(o.hostname())
+}
+
+// returnTarget is where a browser comes back to after a sign-in: what it asked for, at the
+// host that it asked for if the session gets there.
 func (v *visit) returnTarget(r *http.Request) string {
 	target := v.policy().OwnTarget(originalTarget(r))
-	if v.elsewhere != (origin{}) && strings.HasPrefix(target, "/") {
+	if v.elsewhere != (origin{}) && strings.HasPrefix(target, "/") && v.cookiesReach(v.elsewhere) {
 		return v.elsewhere.String() + target
 	}
 	return target
@@ -87,6 +101,10 @@ func (v *visit) returnTarget(r *http.Request) string {
 // loginElsewhere leads to where a sign-in can begin, if it is another host than the one
 // that was asked for: there the attempt's cookie would not be at the callback.
 func (g *Gate) loginElsewhere(w http.ResponseWriter, r *http.Request, v *visit, o loginOptions) error {
+	if !v.cookiesReach(v.elsewhere) {
+		return g.fail(w, r, v, problem(authflow.BadRequest, ReasonLoginLoop, "Nobody can sign in here: the cookies of this site do not cover this host.",
+			fmt.Errorf("the cookies of %s (cookie_domain %q) do not get to %s", v.origin, v.gate.cookies.Domain, v.elsewhere)))
+	}
 	var more []string
 	needed, err := g.sealStepUp(r, v)
 	if err != nil {

@@ -250,7 +250,7 @@ func (b *brought) toForward(word string) secret.String {
 func (g *Gate) tokenUse(r *http.Request, v *visit, b *brought) authflow.TokenUse {
 	return authflow.TokenUse{
 		Scheme: b.scheme, Token: b.raw, Method: originalMethod(r),
-		URL: v.origin.String() + originalURL(r).EscapedPath(), Proofs: b.proofs,
+		URL: v.site().String() + originalURL(r).EscapedPath(), Proofs: b.proofs,
 		Certificate: clientCertificate(r), Now: g.now(),
 		UseOnce: func(id string, until time.Time) error {
 			err := g.state.UseOnce(r.Context(), usedProof, id, until)

@@ -48,6 +48,10 @@ func (g *Gate) serveAuth(w http.ResponseWriter, r *http.Request, v *visit, below
 	}
 	var pass caddyhttp.Handler = caddyhttp.HandlerFunc(func(w http.ResponseWriter, asked *http.Request) error {
 		w.Header().Del(loginHeader)
+		if v.gate.AnswerTokens {
+			// The tokens stand in the answer: out of the access log with it.
+			caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+		}
 		for _, gate := range gates {
 			for _, name := range gate.answers(v) {
 				w.Header()[name] = []string{strings.Join(asked.Header[name], "")}

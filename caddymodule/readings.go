@@ -90,7 +90,8 @@ func withItsPlaceholders(reading, r *http.Request) *http.Request {
 }
 
 // otherHosts is the name that some server takes a request's host for, if it is written
-// in a way that only some understand; or nothing.
+// in a way that only some understand, or in capitals, which some matchers tell from small
+// letters; or nothing.
 func otherHosts(r *http.Request) []string {
 	name := hostName(r.Host)
 	if rest, same := strings.CutPrefix(r.Host, name); same && (rest == "" || rest[0] == ':' && !strings.Contains(rest[1:], ":")) {
@@ -99,10 +100,10 @@ func otherHosts(r *http.Request) []string {
 	return []string{name}
 }
 
-// hostName is a host as obliging servers take it: without user and port, however odd,
-// and the dots behind it. An address of IPv6 stays as it is.
+// hostName is a host as obliging servers take it: in small letters, without user and port,
+// however odd, and the dots behind it. An address of IPv6 keeps all but its letters.
 func hostName(host string) string {
-	host = host[strings.LastIndexByte(host, '@')+1:]
+	host = strings.ToLower(host[strings.LastIndexByte(host, '@')+1:])
 	if strings.HasPrefix(host, "[") {
 		return host
 	}

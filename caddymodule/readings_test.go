@@ -330,6 +330,18 @@ func TestHostsThatServersReadAsAnother(t *testing.T) {
 	}
 }
 
+// SEC-09: capitals in a host hide it from no matcher, and some of Caddy's compare byte by byte.
+func TestHostsInCapitals(t *testing.T) {
+	g := &Gate{matchers: caddyhttp.MatcherSets{{caddyhttp.MatchHeader{"Host": {"admin.example.test"}}}}}
+	for host, protected := range map[string]bool{"admin.example.test": true, "ADMIN.example.test": true, "Admin.Example.Test:8443": true, "WIKI.example.test": false} {
+		r := withReplacer(request(t, http.MethodGet, "/"))
+		r.Host = host
+		if open, err := g.isPublic(r); err != nil || open == protected {
+			t.Errorf("%s: open %v, %v", host, open, err)
+		}
+	}
+}
+
 // SEC-07, SEC-08: a matcher that asks placeholders sees every reading as one that asks the request does.
 func TestReadingsOfExpressions(t *testing.T) {
 	for _, expression := range []string{`path('/admin/*')`, `{http.request.uri.path}.startsWith('/admin/')`, `{http.request.uri}.startsWith('/admin/')`, `{http.request.host} == 'admin.example.test'`} {

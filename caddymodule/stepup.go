@@ -149,7 +149,7 @@ func (g *Gate) sealStepUp(r *http.Request, v *visit) (string, error) {
 		return "", nil
 	}
 	text := v.stepUp.maxAge.String() + " " + strings.Join(v.stepUp.acr, " ")
-	return g.seal(r, v.purpose(purposeStepUp), []byte(text))
+	return v.gate.seal(r, v.purpose(purposeStepUp), []byte(text)) // the outermost serves the sign-in
 }
 
 // openStepUp reads what sealStepUp has sealed.

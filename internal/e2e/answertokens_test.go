@@ -13,7 +13,7 @@ import (
 func TestForwardAuthAnswersWithTokens(t *testing.T) {
 	t.Parallel()
 	port, untrusting := freePort(t), freePort(t)
-	const tokens = " {\n\tgatehouse {\n\t\tpublic_url https://app.example.test\n\t\tpublic /public/*\n\t\tdeny groups guests\n\t\tforward id_token Authorization\n\t\tforward access_token\n\t\tanswer_tokens\n\t}\n\trespond \"not what was asked\"\n}\n"
+	const tokens = " {\n\tlog\n\tgatehouse {\n\t\tpublic_url https://app.example.test\n\t\tpublic /public/*\n\t\tdeny groups guests\n\t\tforward id_token Authorization\n\t\tforward access_token\n\t\tanswer_tokens\n\t}\n\trespond \"not what was asked\"\n}\n"
 	s := StartSite(t, strings.Replace(askedSite, "gatehouse {\n\t\tpublic", "gatehouse {\n\t\tforward access_token\n\t\tpublic", 1)+"http://:"+port+tokens, askedPeople)
 	other := *s
 	other.Caddy = &Caddy{Port: port}
@@ -46,6 +46,13 @@ func TestForwardAuthAnswersWithTokens(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			page := asks(t, &other, tt.path, tt.cookie, tt.header)
 			access, id := page.Header.Get("X-Forwarded-Access-Token"), page.Header.Get("Authorization")
+			if tt.tokens { // P36
+				for _, token := range []string{access, strings.TrimPrefix(id, "Bearer ")} {
+					if len(token) > 8 && strings.Contains(s.Logs(), token) {
+						t.Error("a token stands in the log")
+					}
+				}
+			}
 			if page.Status != tt.status || (access != "") != tt.tokens || strings.HasPrefix(id, "Bearer ey") != tt.tokens || !tt.tokens && id != "" {
 				t.Errorf("%d, %q, %q:\n%s", page.Status, access, id, brief(page))
 			}

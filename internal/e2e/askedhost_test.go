@@ -42,7 +42,7 @@ https://app.example.test:{$PORT}, https://wiki.example.test:{$PORT}, https://app
 	s.Caddy = StartCaddy(t, s.fill(strings.NewReplacer(append([]string{
 		"http://:8080", "http://:" + gate, "https://id.example.com", "{$ISSUER}", "client_id app", "client_id {$CLIENT_ID}\n\t\tuser_claim preferred_username",
 		"{file./run/secrets/app}", "{$CLIENT_SECRET}", "https://auth.example.com", front.HTTPS("auth.example.test"),
-		"https://*.example.com", front.HTTPS("*.example.test"), "cookie_domain example.com", "cookie_domain example.test", "@wiki host wiki.example.com", "@wiki host wiki.example.test",
+		"return_to ", "return_to " + front.HTTPS("app.other.test") + " ", "https://*.example.com", front.HTTPS("*.example.test"), "cookie_domain example.com", "cookie_domain example.test", "@wiki host wiki.example.com", "@wiki host wiki.example.test",
 	}, more...)...).Replace(caddyfile)))
 	s.Caddy.Port = gate
 	return s, front
@@ -102,6 +102,8 @@ func TestOneGateForManyHosts(t *testing.T) {
 	// Elsewhere the gate says that somebody has to sign in, and leads there by no redirect of its own.
 	stranger := NewBrowser(t)
 	wantReason(t, stranger.Fetch(app, "GET", app+"/x", nil, ""), http.StatusUnauthorized, "no_session")
+	// No cookie of auth.example.test gets there: a sign-in would not end (P10).
+	wantReason(t, stranger.Navigate(front.HTTPS("app.other.test")+"/x"), http.StatusBadRequest, "login_loop")
 	b.Navigate(auth + "/oauth2/logout")
 	wantReason(t, b.Fetch(app, "GET", app+"/x", nil, ""), http.StatusUnauthorized, "no_session")
 }
@@ -135,9 +137,11 @@ func TestOneGateForNamedHosts(t *testing.T) {
 		{"in capitals", http.Header{"X-Forwarded-Host": {strings.ToUpper(host)}}, login(app + "/x"), 401},
 		{"as ingress-nginx tells it", http.Header{"X-Forwarded-Uri": nil, "X-Original-Url": {app + "/x"}}, login(app + "/x"), 401},
 		{"in both ways", http.Header{"X-Forwarded-Uri": nil, "X-Forwarded-Host": {host}, "X-Original-Url": {app + "/x"}}, login(app + "/x"), 401},
+		{"a path with an address in its query is no address", http.Header{"X-Forwarded-Uri": nil, "X-Forwarded-Host": {host}, "X-Original-Url": {"/x?u=https://" + host + "/y"}}, login(app + "/x?u=https://" + host + "/y"), 401},
 		{"in two ways that differ (SEC-04)", http.Header{"X-Forwarded-Uri": nil, "X-Forwarded-Host": {strings.Replace(host, "app", "wiki", 1)}, "X-Original-Url": {app + "/x"}}, "", 403},
 		{"in one header twice (SEC-04)", http.Header{"X-Forwarded-Uri": nil, "X-Original-Url": {app + "/x", auth + "/x"}}, "", 403},
 		{"the gate's own", http.Header{"X-Forwarded-Host": {strings.TrimPrefix(auth, "https://")}}, login("/x"), 401},
+		{"a host that the cookies do not reach", http.Header{"X-Forwarded-Host": {"app.other.test:" + front.Port}}, auth + login("/x"), 401},
 		{"another domain", http.Header{"X-Forwarded-Host": {"app.evil.example"}}, login("/x"), 401},
 		{"a domain that ends alike (SEC-42)", http.Header{"X-Forwarded-Host": {"evilexample.test:" + front.Port}}, login("/x"), 401},
 		{"another port", http.Header{"X-Forwarded-Host": {"app.example.test:1"}}, login("/x"), 401},
@@ -159,7 +163,7 @@ func TestOneGateForNamedHosts(t *testing.T) {
 		t.Errorf("from somebody who is not trusted: %d %q", page.Status, got)
 	}
 	for rd, status := range map[string]int{
-		app + "/x": http.StatusSeeOther, front.HTTPS("other.example.test") + "/": http.StatusSeeOther, "https://app.example.test/": http.StatusBadRequest,
+		app + "/x": http.StatusSeeOther, app + "/@alice": http.StatusSeeOther, front.HTTPS("other.example.test") + "/": http.StatusSeeOther, "https://app.example.test/": http.StatusBadRequest,
 		"https://evil.example/": http.StatusBadRequest, "https://app.example.test:" + front.Port + "@evil.example/": http.StatusBadRequest,
 		strings.Replace(app, "app.", "evil", 1) + "/": http.StatusBadRequest, strings.Replace(app, "https", "http", 1) + "/": http.StatusBadRequest, app + "/oauth2/logout": http.StatusBadRequest,
 	} {
