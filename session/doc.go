@@ -28,7 +28,7 @@
 //	  changing a session   update.go, flight.go (work that runs once)
 //	  among processes      turn.go (whose turn it is), successor.go (the new cookie, for who brings the old one)
 //	the newest generation  succession.go, superseded.go (what a restart remembers of it)
-//	what ended             revocation.go, issuers.go, ledger.go (how facts are kept within bounds), unkept.go (what is to be written again)
+//	what ended             revocation.go, lifetimes.go (for how long it is known), issuers.go, ledger.go (how facts are kept within bounds), unkept.go (what is to be written again)
 //	requests under way     watch.go
 //	stores                 store.go, handle.go, cookiestore.go, memory.go, snapshot.go, memoryblobs.go, storeanswers.go
 //	shared by processes    shared.go, feed.go (revocations of the others), settle.go, place.go

@@ -101,7 +101,7 @@ func NewManager(c Config) (*Manager, error) {
 	if m.lifetime == 0 {
 		m.lifetime = DefaultLifetime
 	}
-	m.state.revoked.lasting(m.lifetime)
+	m.state.revoked.lasting(m.lifetime, m.now())
 	m.server, _ = m.store.(ServerStore)
 	return m, nil
 }

@@ -143,7 +143,6 @@ func revokedBy(kind revocationKind, issuer issuerTag, parts ...string) revoked {
 // The bounds of revocations.
 const (
 	maxRevocations = 100_000          // entries of one issuer, of about 150 bytes
-	outlastSlack   = 30 * time.Minute // a sign-in under way when something was revoked ends later
 	journalTimeout = 10 * time.Second // for one Append or List
 	journalRetry   = time.Second      // between two attempts to List
 )
@@ -233,36 +232,12 @@ func (r *revocations) remember(n noted, now time.Time) (both noted) {
 	return both
 }
 
-// lasting notes that there are sessions of a lifetime.
-func (r *revocations) lasting(lifetime time.Duration) {
-	for {
-		longest := r.longest.Load()
-		if int64(lifetime) <= longest || r.longest.CompareAndSwap(longest, int64(lifetime)) {
-			return
-		}
-	}
-}
-
-// outlasting returns a revocation that was made elsewhere, by who may know of shorter
-// lifetimes only, for as long as the sessions of this process last that it ends. One of a
-// single session has that session's own end.
-func (r *revocations) outlasting(rev Revocation) (lasts Revocation, longer bool) {
-	end := rev.at.Add(time.Duration(r.longest.Load()))
-	if rev.of.kind == revokesSession || !rev.until.Before(end) {
-		return rev, false
-	}
-	rev.until = end.Add(outlastSlack)
-	return rev, true
-}
-
-// told notes revocations that the shared memory has. It is told with the next beat of those
-// that it would forget too early.
+// told notes revocations that the shared memory has.
 func (r *revocations) told(all []Revocation, now time.Time) {
 	for _, rev := range all {
-		r.remember(noted{Revocation: rev, shared: true}, now)
-		if rev, longer := r.outlasting(rev); longer && !r.remember(noted{Revocation: rev}, now).shared {
-			r.untold.Store(true)
-		}
+		n := noted{Revocation: rev, shared: true}
+		r.remember(n, now)
+		r.keepLonger(n, now)
 	}
 }
 
@@ -375,26 +350,11 @@ func (r *revocations) listing(ctx context.Context, now time.Time) *flight[struct
 		for _, rev := range all {
 			r.remember(noted{Revocation: rev, kept: true}, now)
 		}
-		if err := r.keepLonger(ctx, all, now); err != nil {
-			return struct{}{}, fmt.Errorf("%w: revocations not stored: %w", ErrUnavailable, err)
+		for _, rev := range all {
+			r.keepLonger(noted{Revocation: rev, kept: true}, now)
 		}
 		r.ready.Store(true)
 		return struct{}{}, nil
 	})
 	return r.listed
-}
-
-// keepLonger stores those revocations of the journal again that it would forget too early.
-func (r *revocations) keepLonger(ctx context.Context, all []Revocation, now time.Time) error {
-	for _, rev := range all {
-		rev, longer := r.outlasting(rev)
-		if !longer || r.remember(noted{Revocation: rev}, now).kept {
-			continue
-		}
-		if _, err := guard.Call(func() (struct{}, error) { return struct{}{}, r.journal.Append(ctx, rev) }); err != nil {
-			return err
-		}
-		r.remember(noted{Revocation: rev, kept: true}, now)
-	}
-	return nil
 }

@@ -84,6 +84,13 @@ func (j *journal) Superseded(context.Context) ([]Superseded, error) {
 	return slices.Clone(j.superseded), j.supersededErr
 }
 
+// kept is how many revocations the journal has.
+func (j *journal) kept() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.entries)
+}
+
 func (j *journal) setListErr(err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

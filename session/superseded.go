@@ -124,7 +124,8 @@ func (s *succession) restore(all []Superseded, now time.Time) {
 
 // heldUp tells whether a version is the one before that which the journal says was shown,
 // and within its minute: this process knows of the newest no more than that. It began a
-// moment ago, and what the browser had sent before comes late.
+// moment ago, and what the browser had sent before comes late. A clock that is set back to
+// that minute later brings it not again.
 func (s *succession) heldUp(v *version, now time.Time) bool {
 	newest, found, _ := s.newest.get(v.session.ID, now)
 	mark := newest.value.kept
@@ -132,7 +133,7 @@ func (s *succession) heldUp(v *version, now time.Time) bool {
 		return false
 	}
 	age := now.Sub(mark.Sealed)
-	return age >= 0 && age < grace
+	return age >= 0 && age < grace && now.Sub(newest.put) < grace
 }
 
 // kept returns what the journal has of a session, nil if nothing.

@@ -20,12 +20,12 @@ type unkept struct {
 }
 
 // add has a revocation written later. Of two for one thing the later not-before and the
-// later end count. Beyond as many as there may be marks, they are of this process alone.
+// later end count. Beyond their bound they are of this process alone.
 func (u *unkept) add(r Revocation, journal Journal) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	before, waits := u.waiting[r.of]
-	if !waits && len(u.waiting) >= maxMarks {
+	if !waits && len(u.waiting) >= maxRevocations {
 		return
 	}
 	if u.waiting == nil {
@@ -54,12 +54,16 @@ func (u *unkept) insist(journal Journal) {
 	}
 }
 
-// write writes what waits, up to the first that the journal does not take.
+// write writes what waits, up to the first that the journal does not take, or until ctx
+// ends.
 func (u *unkept) write(ctx context.Context, journal Journal) {
 	u.mu.Lock()
 	waiting := slices.Collect(maps.Values(u.waiting))
 	u.mu.Unlock()
 	for _, r := range waiting {
+		if ctx.Err() != nil {
+			return
+		}
 		_, err := guard.Call(func() (struct{}, error) {
 			ctx, cancel := context.WithTimeout(ctx, journalTimeout)
 			defer cancel()

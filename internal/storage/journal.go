@@ -3,9 +3,7 @@ package storage
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"regexp"
 	"strconv"
@@ -54,9 +52,10 @@ func NewJournal(storage certmagic.Storage, logger *zap.Logger, now func() time.T
 
 // revocationName and supersededName are the names of objects. Anything else in their
 // folders is not ours, such as a temporary file of the storage that a killed process has
-// left behind.
+// left behind. What looks like a revocation and cannot be read is an error: it may be one
+// of another version, or of a storage that cuts names off.
 var (
-	revocationName = regexp.MustCompile(`^([0-9]{12})-((?:[0-9a-f]{2}){30,100})$`)
+	revocationName = regexp.MustCompile(`^([0-9]{12})-([0-9a-f]+)$`)
 	supersededName = regexp.MustCompile(`^([0-9]{12})-([0-9a-f]{32})-([0-9]{1,19})-([0-9]{12})$`)
 )
 
@@ -122,10 +121,7 @@ func isOver(name string, now time.Time) bool {
 // List implements [session.Journal]. It returns what is over, too: the clock may be ahead.
 func (j *Journal) List(ctx context.Context) ([]session.Revocation, error) {
 	j.sweepInTime()
-	names, err := j.storage.List(ctx, revocationsPrefix, false)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	names, err := list(ctx, j.storage, revocationsPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("listing revocations: %w", err)
 	}
@@ -135,17 +131,21 @@ func (j *Journal) List(ctx context.Context) ([]session.Revocation, error) {
 		if found == nil {
 			continue
 		}
-		data, err := hex.DecodeString(found[2])
+		revocation, err := decodeRevocation(found[2])
 		if err != nil {
-			return nil, fmt.Errorf("revocation %s: %w", name, err)
-		}
-		revocation, err := session.DecodeRevocation(data)
-		if err != nil {
-			return nil, fmt.Errorf("revocation %s: %w", name, err)
+			return nil, fmt.Errorf("revocation %s: %w; remove the file, and those of gatehouse/keys, to have everybody sign in again", name, err)
 		}
 		revocations = append(revocations, revocation)
 	}
 	return revocations, nil
+}
+
+func decodeRevocation(text string) (session.Revocation, error) {
+	data, err := hex.DecodeString(text)
+	if err != nil {
+		return session.Revocation{}, err
+	}
+	return session.DecodeRevocation(data)
 }
 
 // Interface guard.

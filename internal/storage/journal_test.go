@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -201,11 +200,22 @@ func (s *unreadStorage) Load(ctx context.Context, key string) ([]byte, error) {
 func TestJournalOfAnotherProgram(t *testing.T) {
 	dir, c := t.TempDir(), &clock{now: someTime}
 	storage := &certmagic.FileStorage{Path: dir}
-	name := path.Join(revocationsPrefix, "000000000001-ff"+strings.Repeat("00", 45))
-	if err := storage.Store(t.Context(), name, []byte("revoked")); err != nil {
-		t.Fatal(err)
-	}
-	if all, err := NewJournal(storage, zap.NewNop(), c.Now).List(t.Context()); !errors.Is(err, session.ErrEncoding) || !strings.Contains(err.Error(), name) {
-		t.Errorf("%v, %v", all, err)
+	whole := "000000000001-0101" + strings.Repeat("00", 32) + "0101"
+	for _, name := range []string{
+		"000000000001-ff" + strings.Repeat("00", 45), // of a newer program
+		whole[:len(whole)-2], whole[:len(whole)-1],   // of a storage that cuts names off
+		whole[:len("000000000001-")+24], // of one that cuts off more
+		whole + strings.Repeat("00", 80),
+	} {
+		name = path.Join(revocationsPrefix, name)
+		if err := storage.Store(t.Context(), name, []byte("revoked")); err != nil {
+			t.Fatal(err)
+		}
+		if all, err := NewJournal(storage, zap.NewNop(), c.Now).List(t.Context()); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v, %v", name, all, err)
+		}
+		if err := storage.Delete(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

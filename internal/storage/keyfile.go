@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"time"
@@ -61,8 +60,8 @@ func decodeKey(data []byte) (seal.Key, bool, error) {
 // load reads all keys, and returns with them the ID of the newest that was made by a
 // rotation on demand, "" if none was.
 func (k *KeyRing) load(ctx context.Context) (keys []seal.Key, rotated string, err error) {
-	names, err := k.storage.List(ctx, keysPrefix, false)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	names, err := list(ctx, k.storage, keysPrefix)
+	if err != nil {
 		return nil, "", fmt.Errorf("listing the keys: %w", err)
 	}
 	for _, name := range names {

@@ -44,7 +44,7 @@ type KeyRing struct {
 	current   atomic.Pointer[readRing]
 	mu        sync.Mutex // one reader of the storage at a time
 	failed    error      // why the last attempt to read it failed; nil if it did not
-	tried     time.Time  // when that attempt was made
+	tried     time.Time  // when that attempt was over
 	refreshed time.Time  // when [KeyRing.Refresh] last read it
 }
 
@@ -109,9 +109,9 @@ func (k *KeyRing) Ring(ctx context.Context) (*seal.Ring, error) {
 func (k *KeyRing) Refresh(ctx context.Context) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if now := k.now(); now.Sub(k.refreshed) >= retryAfter {
-		k.refreshed = now
+	if k.now().Sub(k.refreshed) >= retryAfter {
 		_, _ = k.reread(ctx, 0) // logged there; Ring goes on with what it has
+		k.refreshed = k.now()
 	}
 }
 
@@ -130,7 +130,7 @@ func (k *KeyRing) reread(ctx context.Context, age time.Duration) (*seal.Ring, er
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	next, err := k.read(ctx, now)
-	k.failed, k.tried = err, now
+	k.failed, k.tried = err, k.now() // who has waited for this attempt makes no other
 	if err != nil {
 		k.logger.Error("the keys that seal cookies cannot be read", zap.Error(err), storageField(k.storage))
 		if current != nil {

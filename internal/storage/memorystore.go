@@ -32,7 +32,7 @@ type MemoryStore struct {
 	ready  atomic.Bool // the snapshot was read, or there was none
 	mu     sync.Mutex  // one reader of the storage at a time
 	failed error       // why the last attempt to read it failed; nil if it did not
-	tried  time.Time   // when that attempt was made
+	tried  time.Time   // when that attempt was over
 }
 
 // NewMemoryStore returns an empty store, to which the sessions of the last process are
@@ -55,8 +55,7 @@ func (m *MemoryStore) restore(ctx context.Context) error {
 	if m.ready.Load() {
 		return nil
 	}
-	now := m.now()
-	if m.failed != nil && now.Sub(m.tried) < retryAfter {
+	if m.failed != nil && m.now().Sub(m.tried) < retryAfter {
 		return m.failed
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
@@ -66,7 +65,7 @@ func (m *MemoryStore) restore(ctx context.Context) error {
 		m.ready.Store(true)
 		return nil
 	}
-	m.failed, m.tried = err, now
+	m.failed, m.tried = err, m.now() // who has waited for this attempt makes no other
 	if err != nil {
 		m.logger.Error("the sessions of the last process cannot be read; another attempt follows", zap.Error(err))
 		return err

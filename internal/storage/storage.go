@@ -8,7 +8,15 @@
 // all of them.
 package storage
 
-import "time"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+)
 
 // Where our objects stand.
 const (
@@ -23,4 +31,23 @@ const (
 	timeout = 10 * time.Second
 	// retryAfter is how long after an attempt to read the storage the next is made.
 	retryAfter = 5 * time.Second
+	// maxListings bounds how often a folder that changes is listed again.
+	maxListings = 100
 )
+
+// list returns the names of the objects in a folder, none if there is no such folder. A
+// storage of files says that something does not exist, too, when an object goes while it
+// lists them, as a temporary file does that gets its name: then it is listed again.
+func list(ctx context.Context, storage certmagic.Storage, folder string) ([]string, error) {
+	for attempt := 1; ; attempt++ {
+		names, err := storage.List(ctx, folder, false)
+		switch {
+		case !errors.Is(err, fs.ErrNotExist):
+			return names, err
+		case !storage.Exists(ctx, folder):
+			return nil, nil
+		case attempt == maxListings || ctx.Err() != nil:
+			return nil, fmt.Errorf("it changes all the time: %w", err)
+		}
+	}
+}

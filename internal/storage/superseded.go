@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"strconv"
 	"time"
@@ -35,8 +34,8 @@ func (j *Journal) Supersede(ctx context.Context, s session.Superseded, earlier *
 
 // Superseded implements [session.Journal].
 func (j *Journal) Superseded(ctx context.Context) ([]session.Superseded, error) {
-	names, err := j.storage.List(ctx, supersededPrefix, false)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	names, err := list(ctx, j.storage, supersededPrefix)
+	if err != nil {
 		return nil, fmt.Errorf("listing superseded generations: %w", err)
 	}
 	all := make([]session.Superseded, 0, len(names))
