@@ -58,6 +58,10 @@ func (p ReturnPolicy) FromOutside(raw string) (string, error) {
 		return "", err
 	}
 	before, _, _ := cutPath(reference)
+	if reference != raw && isUserAndHost(before) {
+		// https://app.example.com%2f@evil.example, decoded by somebody.
+		return "", fmt.Errorf("%w: an absolute URL that may have been one of another host", ErrReturnElsewhere)
+	}
 	for decoded := range decodings(reference) {
 		if i := strings.IndexFunc(decoded, unicode.IsControl); i >= 0 {
 			return "", fmt.Errorf("%w: a control character", ErrReturnMalformed)
@@ -77,6 +81,14 @@ func (p ReturnPolicy) FromOutside(raw string) (string, error) {
 		return "", fmt.Errorf("%w: not UTF-8", ErrReturnMalformed)
 	}
 	return raw, nil
+}
+
+// isUserAndHost reports whether a path begins as what follows a scheme may: with an @
+// and a host. A name behind an @ is no host (/@alice, /@scope/package).
+func isUserAndHost(path string) bool {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	at := strings.LastIndexByte(first, '@')
+	return at >= 0 && strings.ContainsAny(first[at:], ".:[%")
 }
 
 // plain reports whether a path, decoded so far, is one that every reader reads
