@@ -357,7 +357,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, v *visit, err erro
 		providers = []*provider{p}
 	}
 	target := v.returnTarget(r)
-	if g.cookies.SameSite == http.SameSiteStrictMode && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+	if v.gate.cookies.SameSite == http.SameSiteStrictMode && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
 		// The browser keeps a strict cookie out of what another site begins; a
 		// navigation of our own shows whether it has one.
 		return g.continuePage(w, v, http.StatusUnauthorized, target)

@@ -581,26 +581,35 @@ func TestCookieOptions(t *testing.T) {
 	}
 }
 
-// A strict cookie: links of other sites find the session all the same, without a sign-in each.
+// A strict cookie: links of other sites find the session all the same, without a sign-in each, whichever gate protects
+// what they lead to.
 func TestStrictCookieAndLinksOfOthers(t *testing.T) {
 	t.Parallel()
-	s := StartSite(t, strings.NewReplacer("{$PROVIDER}\n", "{$PROVIDER}\n\t\tsession {\n\t\t\tcookie_same_site strict\n\t\t}\n",
-		"http://localhost:{$PORT} {", "https://app.example.test:{$PORT} {\n\ttls {$CERT} {$KEY}").Replace(oneSite))
-	b := NewBrowser(t)
-	at := s.HTTPS("app.example.test")
-	seen(t, b.Follow(b.Navigate(at+"/"), "/"))
-	elsewhere := &Page{URL: b.parse("https://mail.example/")}
-	for range 5 {
-		page := b.Follow(elsewhere, at+"/wanted?x=1")
-		if page.Status != http.StatusUnauthorized || !strings.Contains(page.Body, `content="0;url=/wanted?x=1"`) {
-			t.Fatalf("%d %s", page.Status, brief(page))
-		}
-		if got := seen(t, b.Follow(page, "/wanted?x=1")); got.Header.Get("X-Forwarded-User") != "alice" {
-			t.Errorf("told: %v", identityOf(got))
-		}
-	}
-	if calls := s.OP.Calls(testop.Authorization); calls != 1 {
-		t.Errorf("%d sign-ins", calls)
+	const strict = "\n\t\tsession {\n\t\t\tcookie_same_site strict\n\t\t}\n"
+	https := strings.Replace(oneSite, "http://localhost:{$PORT} {", "https://app.example.test:{$PORT} {\n\ttls {$CERT} {$KEY}", 1)
+	for name, config := range map[string]string{
+		"one gate":      strings.Replace(https, "{$PROVIDER}\n", "{$PROVIDER}\n"+strict, 1),
+		"a second gate": strings.Replace(https, "\t\tpublic /public/*\n\t}\n", "\t\tpublic /wanted"+strict+"\t}\n\tgatehouse /wanted\n", 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := StartSite(t, config)
+			b := NewBrowser(t)
+			at := s.HTTPS("app.example.test")
+			seen(t, b.Follow(b.Navigate(at+"/"), "/"))
+			elsewhere := &Page{URL: b.parse("https://mail.example/")}
+			for range 5 {
+				page := b.Follow(elsewhere, at+"/wanted?x=1")
+				if page.Status != http.StatusUnauthorized || !strings.Contains(page.Body, `content="0;url=/wanted?x=1"`) {
+					t.Fatalf("%d %s", page.Status, brief(page))
+				}
+				if got := seen(t, b.Follow(page, "/wanted?x=1")); got.Header.Get("X-Forwarded-User") != "alice" {
+					t.Errorf("told: %v", identityOf(got))
+				}
+			}
+			if calls := s.OP.Calls(testop.Authorization); calls != 1 {
+				t.Errorf("%d sign-ins", calls)
+			}
+		})
 	}
 }
 
