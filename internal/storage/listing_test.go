@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,11 +60,11 @@ func TestJournalIsReadWhileOthersWrite(t *testing.T) {
 // vanishing is a storage in which, the first times, something goes while it is listed.
 type vanishing struct {
 	certmagic.Storage
-	times int
+	times atomic.Int64 // the journal sweeps beside us
 }
 
 func (v *vanishing) List(ctx context.Context, prefix string, recursive bool) ([]string, error) {
-	if v.times--; v.times >= 0 {
+	if v.times.Add(-1) >= 0 {
 		return nil, &fs.PathError{Op: "lstat", Path: path.Join(prefix, "4123456789"), Err: fs.ErrNotExist}
 	}
 	return v.Storage.List(ctx, prefix, recursive)
@@ -76,8 +77,8 @@ func TestJournalThatChangesAllTheTime(t *testing.T) {
 	if err := j.Append(t.Context(), someRevocation(t, 1, someTime.Add(time.Hour))); err != nil {
 		t.Fatal(err)
 	}
-	for times, want := range map[int]int{3: 1, 1 << 20: 0} {
-		storage.times = times
+	for times, want := range map[int64]int{3: 1, 1 << 20: 0} {
+		storage.times.Store(times)
 		if all, err := j.List(t.Context()); len(all) != want || (err == nil) != (want == 1) {
 			t.Errorf("%d times: %d revocations, %v", times, len(all), err)
 		}
