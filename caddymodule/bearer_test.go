@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -67,8 +66,8 @@ func TestBearerIsRefused(t *testing.T) {
 	}
 }
 
-// newBearerBenched is a gate that takes access tokens; its requests bring one that it will know.
-func newBearerBenched(b testing.TB) (bench *benched, requests func(count int) []*http.Request) {
+// newBearerBenched is a gate that takes access tokens, and requests with one.
+func newBearerBenched(b testing.TB) (gate *Gate, bring func(count int) []*http.Request) {
 	op := testop.Start(b)
 	b.Setenv("XDG_DATA_HOME", b.TempDir())
 	ctx, err := caddy.ProvisionContext(&caddy.Config{
@@ -89,59 +88,22 @@ func newBearerBenched(b testing.TB) (bench *benched, requests func(count int) []
 		b.Fatal(err)
 	}
 	server := app.(*caddyhttp.App).Servers["s"]
-	bench = &benched{gate: server.Routes[0].Handlers[0].(*Gate), server: server}
+	bench := &benched{gate: server.Routes[0].Handlers[0].(*Gate), server: server}
 	token := op.Issue(testop.AccessToken{Audience: "http://app.example.com", Scope: "read write", Claims: testop.Edit{
 		"preferred_username": "alice", "email": "alice@example.com", "email_verified": true, "groups": []string{"staff"},
 	}})
-	return bench, func(count int) []*http.Request {
-		all := bench.requests(count)
-		for _, r := range all {
-			delete(r.Header, "Cookie")
-			r.Header["Authorization"] = []string{"Bearer " + token}
-		}
-		return all
-	}
+	return bench.gate, func(count int) []*http.Request { return bench.bearing(count, token) }
 }
 
 // BenchmarkBearer is the whole of what the gate adds to a request with an access token that it knows.
 func BenchmarkBearer(b *testing.B) {
-	bench, bring := newBearerBenched(b)
-	w, next := httptest.NewRecorder(), new(nothing)
-	var requests []*http.Request
-	b.ReportAllocs()
-	for i := 0; i < b.N; i++ {
-		if len(requests) == 0 {
-			b.StopTimer()
-			requests = bring(min(64, b.N-i))
-			b.StartTimer()
-		}
-		if err := bench.gate.ServeHTTP(w, requests[0], next); err != nil {
-			b.Fatal(err)
-		}
-		requests = requests[1:]
-	}
-	if next.passed != b.N {
-		b.Errorf("%d of %d came through", next.passed, b.N)
-	}
+	gate, bring := newBearerBenched(b)
+	benchmarkGate(b, gate, bring)
 }
 
 // A known access token makes nine heap allocations: the visit, the token with its watch, its text, what asks the cache, the
 // context and what cancels it, the placeholders, the values of the headers, and the list of the groups among them.
 func TestAllocationBudgetOfAccessTokens(t *testing.T) {
-	const runs = 200
-	bench, bring := newBearerBenched(t)
-	w, next := httptest.NewRecorder(), new(nothing)
-	requests := bring(runs + 1) // AllocsPerRun warms up with one
-	got := testing.AllocsPerRun(runs, func() {
-		if err := bench.gate.ServeHTTP(w, requests[0], next); err != nil {
-			t.Error(err)
-		}
-		requests = requests[1:]
-	})
-	if next.passed != runs+1 {
-		t.Fatalf("%d of %d came through", next.passed, runs+1)
-	}
-	if got > 9 {
-		t.Errorf("%v allocations a request, at most 9", got)
-	}
+	gate, bring := newBearerBenched(t)
+	checkAllocations(t, gate, bring, 9)
 }

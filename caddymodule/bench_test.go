@@ -111,29 +111,54 @@ var benchTable = []struct {
 	{"memory-100groups", "memory", 100, 0},
 }
 
+// benchmarkGate serves requests, which must all come through.
+func benchmarkGate(b *testing.B, gate *Gate, bring func(count int) []*http.Request) {
+	w, next := httptest.NewRecorder(), new(nothing)
+	var requests []*http.Request
+	b.ReportAllocs()
+	for i := 0; i < b.N; i++ {
+		if len(requests) == 0 {
+			b.StopTimer()
+			requests = bring(min(64, b.N-i))
+			b.StartTimer()
+		}
+		if err := gate.ServeHTTP(w, requests[0], next); err != nil {
+			b.Fatal(err)
+		}
+		requests = requests[1:]
+	}
+	if next.passed != b.N {
+		b.Errorf("%d of %d came through", next.passed, b.N)
+	}
+}
+
+// checkAllocations serves requests, which must all come through, with at most so many allocations each.
+func checkAllocations(t *testing.T, gate *Gate, bring func(count int) []*http.Request, most float64) {
+	t.Helper()
+	const runs = 200
+	w, next := httptest.NewRecorder(), new(nothing)
+	requests := bring(runs + 1) // AllocsPerRun warms up with one
+	got := testing.AllocsPerRun(runs, func() {
+		if err := gate.ServeHTTP(w, requests[0], next); err != nil {
+			t.Error(err)
+		}
+		requests = requests[1:]
+	})
+	if next.passed != runs+1 {
+		t.Fatalf("%d of %d came through", next.passed, runs+1)
+	}
+	if got > most {
+		t.Errorf("%v allocations a request, at most %v", got, most)
+	}
+}
+
 // BenchmarkServeHTTP is the whole of what the gate adds to a request of somebody signed in, before the response.
 func BenchmarkServeHTTP(b *testing.B) {
 	for _, tt := range benchTable {
 		b.Run(tt.name, func(b *testing.B) {
 			bench := newBenched(b, tt.store, tt.groups, tt.filler)
 			b.ReportMetric(float64(len(bench.cookie)), "cookie-B")
-			w, next := httptest.NewRecorder(), new(nothing)
-			var requests []*http.Request
-			b.ReportAllocs()
-			for i := 0; i < b.N; i++ {
-				if len(requests) == 0 {
-					b.StopTimer()
-					requests = bench.requests(min(64, b.N-i))
-					b.StartTimer()
-				}
-				if err := bench.gate.ServeHTTP(w, requests[0], next); err != nil {
-					b.Fatal(err)
-				}
-				requests = requests[1:]
-			}
-			if next.passed != b.N {
-				b.Errorf("%d of %d came through", next.passed, b.N)
-			}
+			benchmarkGate(b, bench.gate, bench.requests)
 		})
 	}
 }
@@ -144,22 +169,8 @@ func BenchmarkServeHTTP(b *testing.B) {
 func TestAllocationBudget(t *testing.T) {
 	for _, tt := range benchTable {
 		t.Run(tt.name, func(t *testing.T) {
-			const runs = 200
 			bench := newBenched(t, tt.store, tt.groups, tt.filler)
-			w, next := httptest.NewRecorder(), new(nothing)
-			requests := bench.requests(runs + 1) // AllocsPerRun warms up with one
-			got := testing.AllocsPerRun(runs, func() {
-				if err := bench.gate.ServeHTTP(w, requests[0], next); err != nil {
-					t.Error(err)
-				}
-				requests = requests[1:]
-			})
-			if next.passed != runs+1 {
-				t.Fatalf("%d of %d came through", next.passed, runs+1)
-			}
-			if got > 8 {
-				t.Errorf("%v allocations a request, at most 8", got)
-			}
+			checkAllocations(t, bench.gate, bench.requests, 8)
 		})
 	}
 }
