@@ -85,6 +85,20 @@ func (s rp) begin(user string) (*authflow.Attempt, *http.Request, error) {
 	return attempt, httptest.NewRequest(http.MethodGet, response.Header.Get("Location"), nil), nil
 }
 
+// answered begins as alice, and returns what the provider has answered.
+func (s rp) answered(t *testing.T) (*authflow.Attempt, authflow.AuthorizationResponse) {
+	t.Helper()
+	attempt, callback, err := s.begin("alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := authflow.ParseAuthorizationResponse(callback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return attempt, response
+}
+
 // login signs a user in. The attempt goes through its encoding, as it does in a
 // cookie.
 func (s rp) login(user string) (*authflow.Grant, error) {
@@ -561,20 +575,13 @@ func TestFinishWrongAttempt(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			now = time.Now()
-			attempt, callback, err := s.begin("alice")
-			if err != nil {
-				t.Fatal(err)
-			}
-			response, err := authflow.ParseAuthorizationResponse(callback)
-			if err != nil {
-				t.Fatal(err)
-			}
+			attempt, response := s.answered(t)
 			if test.change != nil {
 				attempt = test.change(attempt)
 			}
 			now = now.Add(test.later)
 			calls := s.p.Calls(testop.Token)
-			_, err = test.client.Finish(t.Context(), s.finish(attempt, response))
+			_, err := test.client.Finish(t.Context(), s.finish(attempt, response))
 			wantError(t, err, test.reason, authflow.BadRequest)
 			if s.p.Calls(testop.Token) != calls {
 				t.Error("the token endpoint was asked")
@@ -590,14 +597,7 @@ func TestFinishWithinTheLifetime(t *testing.T) {
 	began := now
 	for _, later := range []time.Duration{authflow.AttemptLifetime, -time.Minute} {
 		now = began
-		attempt, callback, err := s.begin("alice")
-		if err != nil {
-			t.Fatal(err)
-		}
-		response, err := authflow.ParseAuthorizationResponse(callback)
-		if err != nil {
-			t.Fatal(err)
-		}
+		attempt, response := s.answered(t)
 		now = began.Add(later)
 		s.p.Set(func(b *testop.Behaviour) {
 			b.IDToken = testop.Edit{"iat": now.Unix(), "exp": now.Add(time.Minute).Unix(), "auth_time": now.Unix()}
@@ -612,17 +612,10 @@ func TestFinishWithinTheLifetime(t *testing.T) {
 // than the one that was asked for is not sent on.
 func TestFinishOtherAddress(t *testing.T) {
 	s := newRP(t)
-	attempt, callback, err := s.begin("alice")
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := authflow.ParseAuthorizationResponse(callback)
-	if err != nil {
-		t.Fatal(err)
-	}
+	attempt, response := s.answered(t)
 	req := s.finish(attempt, response)
 	req.RedirectURI = "https://evil.example.com/oauth2/callback"
-	_, err = s.client.Finish(t.Context(), req)
+	_, err := s.client.Finish(t.Context(), req)
 	wantError(t, err, authflow.ReasonAttemptMismatch, authflow.BadRequest)
 	if calls := s.p.Calls(testop.Token); calls != 0 {
 		t.Error("the token endpoint was asked")
@@ -802,14 +795,7 @@ func TestCancelledLogin(t *testing.T) {
 	for _, endpoint := range []string{testop.Discovery, testop.Token, testop.JWKS, testop.UserInfo} {
 		t.Run(endpoint, func(t *testing.T) {
 			s.p.Behave()
-			attempt, callback, err := s.begin("alice")
-			if err != nil {
-				t.Fatal(err)
-			}
-			response, err := authflow.ParseAuthorizationResponse(callback)
-			if err != nil {
-				t.Fatal(err)
-			}
+			attempt, response := s.answered(t)
 			s.p.Set(func(b *testop.Behaviour) { b.Faults = map[string]testop.Fault{endpoint: {Hang: true}} })
 			client := newClient(t, s.p, func(cfg *authflow.Config) { cfg.UserInfo = authflow.UserInfoRequired })
 			ctx, cancel := context.WithCancel(t.Context())

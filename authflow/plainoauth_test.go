@@ -212,15 +212,8 @@ func TestPlainOAuthRefresh(t *testing.T) {
 // Mix-up: an attempt of one provider is not finished at another, and nobody signs a logout token there.
 func TestPlainOAuthMixUp(t *testing.T) {
 	s, other := newPlainRP(t), newPlainRP(t)
-	attempt, callback, err := s.begin("alice")
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := authflow.ParseAuthorizationResponse(callback)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = other.client.Finish(t.Context(), other.finish(attempt, response))
+	attempt, response := s.answered(t)
+	_, err := other.client.Finish(t.Context(), other.finish(attempt, response))
 	wantError(t, err, authflow.ReasonAttemptMismatch, authflow.BadRequest)
 	if trace := other.p.Trace(); len(trace) != 0 {
 		t.Errorf("asked: %v", trace)

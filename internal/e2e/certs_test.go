@@ -54,24 +54,13 @@ func newCA() (authority, error) {
 // writeCertificate makes a certificate for certNames and 127.0.0.1 in a folder.
 func writeCertificate(t *testing.T, folder string) (certFile, keyFile string) {
 	t.Helper()
-	ca, err := testCA()
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "Gatehouse test"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		DNSNames: certNames, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca.certificate, key.Public(), ca.key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	der, key := signCertificate(t, template)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
@@ -83,4 +72,20 @@ func writeCertificate(t *testing.T, folder string) (certFile, keyFile string) {
 		}
 	}
 	return certFile, keyFile
+}
+
+// signCertificate has the tests' authority sign a certificate for a new key.
+func signCertificate(t *testing.T, template *x509.Certificate) (der []byte, key *ecdsa.PrivateKey) {
+	t.Helper()
+	ca, err := testCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	if der, err = x509.CreateCertificate(rand.Reader, template, ca.certificate, key.Public(), ca.key); err != nil {
+		t.Fatal(err)
+	}
+	return der, key
 }

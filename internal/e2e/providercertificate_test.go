@@ -1,9 +1,6 @@
 package e2e_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"math/big"
@@ -61,20 +58,9 @@ func TestProviderCertificateExpires(t *testing.T) {
 // certificateUntil is a certificate of 127.0.0.1 that expires then.
 func certificateUntil(t *testing.T, end time.Time) *tls.Certificate {
 	t.Helper()
-	ca, err := testCA()
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+	der, key := signCertificate(t, &x509.Certificate{
 		SerialNumber: big.NewInt(end.UnixNano()), NotBefore: end.Add(-2 * time.Hour), NotAfter: end,
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}, ca.certificate, key.Public(), ca.key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
